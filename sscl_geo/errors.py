@@ -1,0 +1,59 @@
+"""What can go wrong for a user, each with one line that says what to do."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class SsclGeoError(Exception):
+    """A failure that the user can understand and act on; its text is one line."""
+
+    exit_code = 2
+
+
+class InvalidInputError(SsclGeoError):
+    """An argument or a file breaks a rule; the message names the value, the rule and the remedy."""
+
+
+class CatalogError(SsclGeoError):
+    """A catalogue could not be reached, or answered with something that is not STAC."""
+
+
+class NoSceneError(SsclGeoError):
+    """A search found too little to make a cube of."""
+
+
+class UntrustedHrefError(SsclGeoError):
+    """An address in catalogue content points to where its catalogue may not send us."""
+
+
+class PlanConflictError(SsclGeoError):
+    """A store at the output path was made by another plan."""
+
+
+class ReadError(SsclGeoError):
+    """A raster could not be read."""
+
+    exit_code = 1
+
+
+class HolesError(SsclGeoError):
+    """A run ended with units that failed; the same command tries only these again."""
+
+    exit_code = 1
+
+
+class TrainingError(SsclGeoError):
+    """Training stopped before its last epoch; the same command resumes."""
+
+    exit_code = 1
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Print a `SsclGeoError` of the block as one line on stderr and exit with its code."""
+    try:
+        yield
+    except SsclGeoError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
+        raise SystemExit(error.exit_code) from None

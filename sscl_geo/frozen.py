@@ -1,0 +1,83 @@
+"""Immutable, validated values that know a digest of their content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sscl_geo.errors import InvalidInputError
+
+
+class Frozen(BaseModel):
+    """A value: immutable, equal by content, without unknown fields, and hashable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the value's canonical JSON."""
+        return digest(self.model_dump(mode="json"))
+
+    def replace(self, **changes: object) -> Self:
+        """Return a validated copy with some fields changed."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+FrozenT = TypeVar("FrozenT", bound=Frozen)
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON that is equal for equal values, whatever the order of keys.
+
+    Floats are written as the shortest text that reads back the same; tuples become lists in their
+    own order.
+
+    Raises:
+        ValueError: The value holds NaN or an infinity, which JSON cannot say.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON of plain data."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def parse(kind: type[FrozenT], fields: Mapping[str, object], source: str) -> FrozenT:
+    """Return `fields` as a value of `kind`.
+
+    Raises:
+        InvalidInputError: A field is missing, unknown or breaks its rule; the message names
+            `source`, the field and the rule.
+    """
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InvalidInputError(
+            f"{source}: {where}: {first['msg']} (got {first['input']!r:.80})"
+        ) from None
+
+
+def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
+    """Return the content of a YAML file as a value of `kind`.
+
+    Raises:
+        InvalidInputError: The file is absent, not YAML, or breaks a rule of `kind`.
+    """
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(
+            f"{path} cannot be read as YAML: {str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(fields, dict):
+        raise InvalidInputError(
+            f"{path} must hold a mapping of fields, not a {type(fields).__name__}"
+        )
+    return parse(kind, fields, str(path))

@@ -1,0 +1,1 @@
+"""Values: where, when, and what is measured; no I/O."""

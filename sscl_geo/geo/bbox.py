@@ -1,0 +1,54 @@
+"""Bounding boxes in longitude and latitude."""
+
+from typing import NamedTuple
+
+from sscl_geo.errors import InvalidInputError
+
+EAST_EDGE = 180.0
+POLE = 90.0
+MAX_SPAN = 180.0
+
+
+class BBox(NamedTuple):
+    """A box in degrees (EPSG:4326); `west > east` means that it crosses the antimeridian."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    @property
+    def crosses_antimeridian(self) -> bool:
+        """Whether the box runs over longitude 180."""
+        return self.west > self.east
+
+    def split(self) -> tuple["BBox", ...]:
+        """Return the box as one or two boxes with `west < east`."""
+        if not self.crosses_antimeridian:
+            return (self,)
+        return (self._replace(east=EAST_EDGE), self._replace(west=-EAST_EDGE))
+
+
+def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
+    """Return the box if it is one on this planet.
+
+    Raises:
+        InvalidInputError: A side is outside the world, south is not below north, or west is not
+            west of east. A box that crosses the antimeridian has `west > east` and spans at most
+            180 degrees, so that swapped sides are not taken for one.
+    """
+    box = BBox(west, south, east, north)
+    told = "--bbox " + " ".join(f"{value:g}" for value in box)
+    if not (abs(west) <= EAST_EDGE >= abs(east) and abs(south) <= POLE >= abs(north)):
+        raise InvalidInputError(
+            f"{told}: outside the world; give W S E N in degrees, longitude within "
+            "-180..180, latitude within -90..90"
+        )
+    if south >= north:
+        raise InvalidInputError(f"{told}: south must be below north; give the order W S E N")
+    if (east - west) % 360 > MAX_SPAN or west == east:
+        raise InvalidInputError(
+            f"{told}: west must be west of east; give the order W S E N (a box over the "
+            "antimeridian has W > E, such as 178 -18 -179 -16)"
+        )
+    return box

@@ -1,0 +1,53 @@
+"""One acquisition, as a small value that carries no pixels."""
+
+from datetime import datetime
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.bbox import BBox
+
+
+class Scene(Frozen):
+    """One acquisition of one sensor.
+
+    Attributes:
+        id: The STAC item's id; data only, never part of a path.
+        collection: STAC collection id.
+        sensor: Name of the sensor plugin.
+        datetime: Time of acquisition, with a time zone.
+        bbox: Footprint's box in degrees.
+        hrefs: Asset address of each band, unsigned, as (band, href) pairs.
+        mask_href: Address of the Scene Classification Layer, if the item has one.
+        harmonise: What to add to a valid DN so that it is canonical (0 for SAR).
+        witness: What decided `harmonise`, in words.
+        orbit: `ascending`, `descending`, or `unknown`.
+        relative_orbit: Relative orbit number, where known.
+    """
+
+    id: str
+    collection: str
+    sensor: str
+    datetime: datetime
+    bbox: BBox
+    hrefs: tuple[tuple[str, str], ...]
+    mask_href: str | None = None
+    harmonise: int = 0
+    witness: str = ""
+    orbit: str = "unknown"
+    relative_orbit: int | None = None
+
+    def href(self, band: str) -> str:
+        """Return the address of a band's asset."""
+        return dict(self.hrefs)[band]
+
+    def overlaps(self, box: BBox) -> bool:
+        """Whether the footprint's box meets another box; either may cross the antimeridian."""
+        return any(_meet(mine, theirs) for mine in self.bbox.split() for theirs in box.split())
+
+
+def _meet(one: BBox, other: BBox) -> bool:
+    return (
+        one.west <= other.east
+        and other.west <= one.east
+        and one.south <= other.north
+        and other.south <= one.north
+    )

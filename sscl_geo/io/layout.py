@@ -1,0 +1,246 @@
+"""How stores look: CF metadata and Zarr arrays of cubes, labels and maps."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+from pyproj import CRS
+
+from sscl_geo.geo.cube import CubeSpec
+from sscl_geo.geo.grid import CHUNK_PX, Grid, Window
+from sscl_geo.geo.legend import Legend
+from sscl_geo.geo.period import Period
+from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+
+CONVENTIONS = "CF-1.11"
+NO_CONFIDENCE = 255
+FULL_CONFIDENCE = 200
+"""`confidence` is stored as probability x 200; 255 is nodata."""
+
+Attributes = Mapping[str, Any]
+"""Whatever JSON can say."""
+
+
+class ArrayLayout(NamedTuple):
+    """One Zarr array: its path in the store, shape, storage and attributes.
+
+    Attributes:
+        shards: Shape of a shard, or None for one object per chunk.
+        values: Content written at creation, for coordinates.
+    """
+
+    path: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    fill: int | float | str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    attributes: Attributes
+    values: np.ndarray | None = None
+
+
+class Layout(NamedTuple):
+    """All groups (path to attributes) and arrays of a store."""
+
+    groups: Mapping[str, Attributes]
+    arrays: tuple[ArrayLayout, ...]
+
+
+def cube_layout(spec: CubeSpec, attributes: Attributes) -> Layout:
+    """Return the layout of a cube: one group per zone, below it `r10m` and `r20m`."""
+    groups: dict[str, Attributes] = {"": {"Conventions": CONVENTIONS, **attributes}}
+    arrays: list[ArrayLayout] = []
+    for grid in spec.grids:
+        groups[grid.zone] = {"proj:code": grid.crs}
+        for group, gsd in GROUP_GSD.items():
+            path = f"{grid.zone}/{group}"
+            groups[path] = _georeference(grid, gsd)
+            arrays += _coordinates(path, grid, gsd)
+            arrays += _time(path, spec.periods)
+            arrays += _sensor_arrays(path, group, grid, spec)
+    return Layout(groups, tuple(arrays))
+
+
+def labels_layout(grids: tuple[Grid, ...], legend: Legend, attributes: Attributes) -> Layout:
+    """Return the layout of a labels store: `labels` uint8 at 10 m in one group per zone."""
+    return _classes_layout(grids, attributes, ("labels",), legend)
+
+
+def map_layout(grids: tuple[Grid, ...], legend: Legend, attributes: Attributes) -> Layout:
+    """Return the layout of a map: `landcover` and `confidence`, unsharded, chunk = tile."""
+    return _classes_layout(grids, attributes, ("landcover", "confidence"), legend)
+
+
+def _classes_layout(
+    grids: tuple[Grid, ...], attributes: Attributes, names: tuple[str, ...], legend: Legend
+) -> Layout:
+    groups: dict[str, Attributes] = {"": {"Conventions": CONVENTIONS, **attributes}}
+    arrays: list[ArrayLayout] = []
+    for grid in grids:
+        groups[grid.zone] = _georeference(grid, 10)
+        arrays += _coordinates(grid.zone, grid, 10)
+        arrays += [_map_array(grid, name, legend) for name in names]
+    return Layout(groups, tuple(arrays))
+
+
+def _map_array(grid: Grid, name: str, legend: Legend) -> ArrayLayout:
+    is_confidence = name == "confidence"
+    return ArrayLayout(
+        path=f"{grid.zone}/{name}",
+        dims=("y", "x"),
+        shape=grid.shape,
+        dtype="uint8",
+        fill=NO_CONFIDENCE if is_confidence else 0,
+        chunks=(grid.tile_px, grid.tile_px),
+        shards=None,
+        attributes={
+            **(_CONFIDENCE if is_confidence else _flags(legend)),
+            **_georeference(grid, 10),
+            "grid_mapping": "spatial_ref",
+        },
+    )
+
+
+_CONFIDENCE: Attributes = {
+    "long_name": "probability of the mapped class",
+    "units": "1",
+    "scale_factor": 1 / FULL_CONFIDENCE,
+    "_FillValue": NO_CONFIDENCE,
+}
+
+
+def _flags(legend: Legend) -> Attributes:
+    # No _FillValue: it would make xarray open the classes as floats.
+    return {
+        "long_name": f"land cover, legend {legend.name}",
+        "flag_values": [0, *legend.values],
+        "flag_meanings": " ".join(["unlabelled", *(_word(name) for name in legend.names)]),
+        "flag_colors": " ".join(["#000000", *(item.color for item in legend.classes)]),
+    }
+
+
+def _word(name: str) -> str:
+    return "_".join(name.lower().replace("/", " ").split())
+
+
+def _sensor_arrays(path: str, group: str, grid: Grid, spec: CubeSpec) -> Iterator[ArrayLayout]:
+    for sensor in spec.sensors:
+        if group in sensor.groups:
+            yield _band_axis(path, group, sensor)
+            yield _pixels(path, group, grid, spec, sensor)
+        if group == "r10m":
+            yield _valid_count(path, grid, spec, sensor)
+
+
+def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
+    gsd, bands = GROUP_GSD[group], len(sensor.groups[group])
+    shape = _shape(grid, gsd)
+    chunk, shard = CHUNK_PX * 10 // gsd, grid.tile_px * 10 // gsd
+    return ArrayLayout(
+        path=f"{path}/{sensor.array}",
+        dims=("time", f"band_{sensor.array}", "y", "x"),
+        shape=(len(spec.periods), bands, *shape),
+        dtype=sensor.dtype,
+        fill=sensor.nodata,
+        chunks=(1, bands, chunk, chunk),
+        shards=(1, bands, shard, shard),
+        attributes={
+            "long_name": sensor.quantity.replace("_", " "),
+            "units": sensor.units,
+            "scale_factor": sensor.scale,
+            "add_offset": sensor.offset,
+            "_FillValue": sensor.nodata,
+            "sensor": sensor.name,
+            "grid_mapping": "spatial_ref",
+        },
+    )
+
+
+def _valid_count(path: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
+    return ArrayLayout(
+        path=f"{path}/n_valid_{sensor.array}",
+        dims=("time", "y", "x"),
+        shape=(len(spec.periods), *grid.shape),
+        dtype="uint8",
+        fill=0,
+        chunks=(1, CHUNK_PX, CHUNK_PX),
+        shards=(1, grid.tile_px, grid.tile_px),
+        attributes={
+            "long_name": f"number of valid observations of {sensor.name}",
+            "units": "1",
+            "grid_mapping": "spatial_ref",
+        },
+    )
+
+
+def _band_axis(path: str, group: str, sensor: Sensor) -> ArrayLayout:
+    names = np.array([band.name for band in sensor.groups[group]], dtype=object)
+    return _coordinate(f"{path}/band_{sensor.array}", names, "str", {"long_name": "band"})
+
+
+def _coordinates(path: str, grid: Grid, gsd: int) -> Iterator[ArrayLayout]:
+    height, width = _shape(grid, gsd)
+    x = grid.origin[0] + gsd * (np.arange(width) + 0.5)
+    y = grid.origin[1] - gsd * (np.arange(height) + 0.5)
+    for axis, values in (("x", x), ("y", y)):
+        name = f"projection_{axis}_coordinate"
+        yield _coordinate(
+            f"{path}/{axis}", values, "float64", {"units": "m", "standard_name": name}
+        )
+    block = grid.block(Window(0, 0, height, width), gsd)
+    yield ArrayLayout(
+        f"{path}/spatial_ref", (), (), "int32", 0, (), None,
+        {
+            **CRS.from_user_input(grid.crs).to_cf(),
+            "GeoTransform": " ".join(f"{value:.10g}" for value in block.transform.to_gdal()),
+        },
+    )  # fmt: skip
+
+
+def _time(path: str, periods: tuple[Period, ...]) -> Iterator[ArrayLayout]:
+    starts, ends = (
+        np.array([(day - date(1970, 1, 1)).days for day in days], np.int64)
+        for days in ([p.start for p in periods], [p.end for p in periods])
+    )
+    yield _coordinate(
+        f"{path}/time",
+        starts,
+        "int64",
+        {
+            "units": "days since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+            "standard_name": "time",
+            "bounds": "time_bounds",
+        },
+    )
+    bounds = np.stack([starts, ends], axis=1)
+    yield ArrayLayout(
+        f"{path}/time_bounds", ("time", "bound"), bounds.shape, "int64", 0, bounds.shape, None,
+        {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}, bounds,
+    )  # fmt: skip
+
+
+def _coordinate(path: str, values: np.ndarray, dtype: str, attributes: Attributes) -> ArrayLayout:
+    fill: int | str = "" if dtype == "str" else 0
+    name = path.rsplit("/", 1)[-1]
+    return ArrayLayout(
+        path, (name,), values.shape, dtype, fill, values.shape, None, attributes, values
+    )
+
+
+def _georeference(grid: Grid, gsd: int) -> Attributes:
+    height, width = _shape(grid, gsd)
+    block = grid.block(Window(0, 0, height, width), gsd)
+    return {
+        "proj:code": grid.crs,
+        "spatial:dimensions": ["y", "x"],
+        "spatial:transform": list(block.transform)[:6],
+        "spatial:shape": [height, width],
+        "spatial:bbox": list(block.bounds),
+    }
+
+
+def _shape(grid: Grid, gsd: int) -> tuple[int, int]:
+    return grid.shape[0] * 10 // gsd, grid.shape[1] * 10 // gsd

@@ -1,0 +1,56 @@
+"""What an address in catalogue content may be."""
+
+import fnmatch
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sscl_geo.errors import UntrustedHrefError
+
+_FORBIDDEN = re.compile(r"[\x00-\x20<>\"\\^`{|}\x7f]|/vsi|\.\.", re.IGNORECASE)
+_WEB = ("http", "https")
+
+
+def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
+    """Return the address if its catalogue may send us there.
+
+    Args:
+        href: An absolute URL or path.
+        hosts: Patterns of the hosts that may be read, such as `*.blob.core.windows.net`.
+        root: Folder of a catalogue on disk, below which files may be read.
+
+    Raises:
+        UntrustedHrefError: The address has a scheme, host, folder or character that is not allowed.
+    """
+    shown = redacted(href)
+    if _FORBIDDEN.search(unquote(href)):
+        raise UntrustedHrefError(
+            f"asset address {shown!r}: holds characters or a path that no plain address has"
+        )
+    parts = urlsplit(href)
+    if parts.scheme in _WEB:
+        return _checked_host(href, parts.hostname or "", hosts)
+    if (
+        parts.scheme == ""
+        and root is not None
+        and Path(href).resolve().is_relative_to(root.resolve())
+    ):
+        return href
+    raise UntrustedHrefError(
+        f"asset address {shown!r}: only http, https and files below the catalogue are read"
+    )
+
+
+def _checked_host(href: str, host: str, hosts: tuple[str, ...]) -> str:
+    if any(fnmatch.fnmatchcase(host.lower(), pattern.lower()) for pattern in hosts):
+        return href
+    raise UntrustedHrefError(
+        f"asset address {redacted(href)!r}: host {host!r} is not among the hosts of its "
+        f"catalogue ({', '.join(hosts) or 'none'}); name it under `hosts` in a profile"
+    )
+
+
+def redacted(href: str) -> str:
+    """Return an address without its query, which may hold a signature, and without credentials."""
+    parts = urlsplit(href)
+    return parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,71 @@
+"""Agreement of a map with reference labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from sscl_geo.geo.legend import UNLABELLED, Legend
+
+
+class Scores(NamedTuple):
+    """What a confusion matrix says; NaN where a class has no reference pixel.
+
+    Attributes:
+        oa: Overall accuracy.
+        aa: Average accuracy: mean recall over the classes with reference pixels.
+        miou: Mean intersection over union over the same classes.
+        miou_all: The sum of all IoU divided by the number of all classes of the legend.
+        recall: Producer's accuracy of each class.
+        precision: User's accuracy of each class.
+        iou: Intersection over union of each class.
+        pixels: Number of reference pixels that the map covers.
+    """
+
+    oa: float
+    aa: float
+    miou: float
+    miou_all: float
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    iou: tuple[float, ...]
+    pixels: int
+
+
+def confusion(
+    reference: UInt8[np.ndarray, "*shape"], mapped: UInt8[np.ndarray, "*shape"], legend: Legend
+) -> Int64[np.ndarray, "classes classes"]:
+    """Count pixels by (reference class, mapped class), both in the legend's order.
+
+    Pixels without a reference or without a map are left out.
+    """
+    count = len(legend.classes)
+    counted = (reference != UNLABELLED) & (mapped != UNLABELLED)
+    rows, columns = legend.indices(reference[counted]), legend.indices(mapped[counted])
+    pairs = rows.astype(np.int64) * count + columns
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def scores(matrix: Int64[np.ndarray, "classes classes"]) -> Scores:
+    """Return the scores of a confusion matrix: macro recall and the Jaccard index."""
+    hits = np.diag(matrix).astype(np.float64)
+    reference, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
+    recall, precision = _ratio(hits, reference), _ratio(hits, mapped)
+    iou = np.where(reference > 0, _ratio(hits, reference + mapped - hits), np.nan)
+    present = reference > 0
+    return Scores(
+        oa=float(hits.sum() / max(matrix.sum(), 1)),
+        aa=float(recall[present].mean()) if present.any() else float("nan"),
+        miou=float(iou[present].mean()) if present.any() else float("nan"),
+        miou_all=float(np.nansum(iou) / len(iou)),
+        recall=tuple(recall.tolist()),
+        precision=tuple(precision.tolist()),
+        iou=tuple(iou.tolist()),
+        pixels=int(matrix.sum()),
+    )
+
+
+def _ratio(
+    part: Float64[np.ndarray, " classes"], whole: np.ndarray
+) -> Float64[np.ndarray, " classes"]:
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))

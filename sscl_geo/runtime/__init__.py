@@ -1,0 +1,1 @@
+"""How work is run: units, ledger, executors and gangs."""

@@ -1,0 +1,89 @@
+"""Units as tasks of a Dask cluster: one started here, or a running one by its address.
+
+A bounded window of tasks is submitted at a time, so that the scheduler's load does not grow with
+the plan.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import dask
+from distributed import Client, Future, LocalCluster, as_completed
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
+
+TASKS_PER_THREAD = 3
+CONNECT_SECONDS = 10
+
+# A paused worker hangs a job and a dying one is replaced, so nothing pauses or spills.
+_WORKER_MEMORY = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.scheduler.allowed-failures": 5,
+}
+
+
+def execute(
+    task: Callable[[UnitT], Evidence], units: Sequence[UnitT], machines: Machines
+) -> Iterator[Outcome]:
+    """Yield the outcome of every unit, as they finish.
+
+    A unit whose worker dies is tried on another; after five deaths it counts as failed.
+
+    Raises:
+        InvalidInputError: No scheduler answers at the address.
+    """
+    if not units:
+        return
+    with dask.config.set(_WORKER_MEMORY), _client(machines) as client:
+        threads = max(sum(client.nthreads().values()), machines.workers)
+        waiting = iter(units)
+        keys: dict[Future[Outcome], str] = {}
+
+        def submit(count: int) -> list[Future[Outcome]]:
+            futures = []
+            for unit in islice(waiting, count):
+                future = client.submit(attempt, task, unit, key=f"unit-{unit.key}", pure=False)
+                keys[future] = unit.key
+                futures.append(future)
+            return futures
+
+        running = as_completed(submit(TASKS_PER_THREAD * threads))
+        for future in running:
+            yield _outcome(future, keys.pop(future))
+            for following in submit(1):
+                running.add(following)
+
+
+def _outcome(future: Future[Outcome], key: str) -> Outcome:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return Outcome(key=key, status="failed", cause=cause)
+
+
+@contextmanager
+def _client(machines: Machines) -> Iterator[Client]:
+    if machines.address is None:
+        with (
+            LocalCluster(
+                n_workers=machines.workers, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(machines.address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"--dask {machines.address}: no scheduler answers there "
+            f"({str(error).splitlines()[0]}); start one, or leave --dask out to use this "
+            "machine"
+        ) from None
+    with client:
+        yield client

@@ -1,0 +1,1 @@
+"""One file per way to run the ranks of a training job."""

@@ -1,0 +1,57 @@
+"""The driver: any tiled stage on any executor, resumable, without a silent hole."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sscl_geo import plugins
+from sscl_geo.errors import HolesError
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.progress import shown
+from sscl_geo.runtime.work import Machines, Outcome, Stage
+
+EXECUTORS = "sscl_geo.runtime.executors"
+SHOWN_HOLES = 20
+
+
+class Summary(NamedTuple):
+    """How many units of a plan are done, empty, and were done in this run."""
+
+    done: int
+    empty: int
+    now: int
+
+
+def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summary:
+    """Do every unit of a stage that its ledger does not show as finished.
+
+    Args:
+        stage: The stage.
+        store: Folder of its store, which holds the ledger.
+        machines: Where to run.
+        label: What the progress bar says.
+
+    Raises:
+        HolesError: Units failed; the message is a table of them and their causes.
+    """
+    executor = plugins.find(EXECUTORS, machines.executor)
+    units = stage.plan()
+    stage.prepare()
+    ledger = Ledger(store)
+    pending = [unit for unit in units if unit.key not in ledger.finished]
+    for outcome in shown(executor.execute(stage.run, pending, machines), len(pending), label):
+        ledger.append(outcome)
+    outcomes = [ledger.outcomes[unit.key] for unit in units]
+    holes = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if holes:
+        raise HolesError(_table(holes, len(units)))
+    stage.publish(outcomes)
+    done = sum(outcome.status == "done" for outcome in outcomes)
+    return Summary(done, len(units) - done, len(pending))
+
+
+def _table(holes: list[Outcome], planned: int) -> str:
+    lines = [f"{len(holes)} of {planned} units failed; the same command tries only these again:"]
+    lines += [f"  {hole.key}  {hole.cause}" for hole in holes[:SHOWN_HOLES]]
+    if len(holes) > SHOWN_HOLES:
+        lines.append(f"  and {len(holes) - SHOWN_HOLES} more, all in the store's ledger.jsonl")
+    return "\n".join(lines)

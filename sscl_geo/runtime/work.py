@@ -1,0 +1,86 @@
+"""Units of work and what becomes of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from pydantic import Field, JsonValue
+
+from sscl_geo.errors import SsclGeoError
+from sscl_geo.frozen import Frozen
+
+
+@runtime_checkable
+class Unit(Protocol):
+    """A piece of work: a small value with a name that is unique in its plan."""
+
+    @property
+    def key(self) -> str:
+        """The unit's name, such as `epsg32633/3/12/2024-04-01`."""
+
+
+UnitT = TypeVar("UnitT", bound=Unit)
+
+Evidence = dict[str, JsonValue]
+"""What a finished unit tells: checksums, counts, provenance; `empty` is true if it had no data."""
+
+
+class Outcome(Frozen):
+    """What became of a unit.
+
+    Attributes:
+        key: The unit's name.
+        status: `done`; `empty`, finished without data; or `failed`.
+        cause: Why it failed, in one line.
+        evidence: What the unit told.
+    """
+
+    key: str
+    status: Literal["done", "empty", "failed"]
+    cause: str = ""
+    evidence: Evidence = Field(default_factory=dict)
+
+
+def attempt(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
+    """Run one unit and return what became of it, whatever it raised."""
+    try:
+        evidence = task(unit)
+    except SsclGeoError as error:
+        return Outcome(key=unit.key, status="failed", cause=str(error))
+    except Exception as error:  # noqa: BLE001 - one broken unit must not end the others
+        cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        return Outcome(key=unit.key, status="failed", cause=cause)
+    status: Literal["done", "empty"] = "empty" if evidence.get("empty") else "done"
+    return Outcome(key=unit.key, status=status, evidence=evidence)
+
+
+class Machines(Frozen):
+    """Where units run; never changes a result.
+
+    Attributes:
+        executor: Name of the executor plugin.
+        workers: Processes of a local cluster.
+        address: Address of a running cluster, such as `tcp://host:8786`; local if None.
+    """
+
+    executor: str = "serial"
+    workers: int = Field(default=2, ge=1)
+    address: str | None = None
+
+
+class Stage(NamedTuple):
+    """One step of the story, as five functions over its units.
+
+    Attributes:
+        plan: Return all units, in a fixed order.
+        prepare: Make the store and clear what a killed run left; idempotent.
+        run: Do one unit on any machine and return its evidence. It is pickled, so it carries only
+            small values; it owns its unit's shards, so doing it twice does no harm.
+        publish: Given every unit's outcome, write what describes the whole.
+        memory: Return the most bytes that one unit needs at a time.
+    """
+
+    plan: Callable[[], Sequence[Unit]]
+    prepare: Callable[[], None]
+    run: Callable[[Unit], Evidence]
+    publish: Callable[[Sequence[Outcome]], None]
+    memory: Callable[[], int]

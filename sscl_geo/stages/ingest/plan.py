@@ -1,0 +1,226 @@
+"""What a cube will be made of: the request, the frozen search, and the units."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from sscl_geo import plugins
+from sscl_geo.errors import NoSceneError, PlanConflictError
+from sscl_geo.frozen import Frozen, digest
+from sscl_geo.geo.bbox import BBox, checked_bbox
+from sscl_geo.geo.cube import CubeSpec
+from sscl_geo.geo.grid import Grid, Tile, Window, grids_of, tile_bbox
+from sscl_geo.geo.period import parse_interval, split
+from sscl_geo.geo.scene import Scene
+from sscl_geo.geo.sensor import Sensor
+from sscl_geo.io.catalog import Found, search
+from sscl_geo.io.layout import cube_layout
+from sscl_geo.io.profile import Source
+from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
+
+VERSION = 1
+SHOWN_REFUSALS = 5
+_log = logging.getLogger(__name__)
+
+
+class IngestRequest(Frozen):
+    """What a user asks for; equal requests over equal scenes make equal cubes.
+
+    Attributes:
+        source: The catalogue.
+        bbox: Area in degrees.
+        datetime: `A/B`, first and last day.
+        period: ISO 8601 duration of a composite.
+        sensors: Names of sensor plugins; all that the catalogue has if empty.
+        grid: `auto` for UTM, or a projected CRS in metres.
+        tile_px: Side of a tile at 10 m.
+        compositor: Name of the compositor plugin for optical bands.
+    """
+
+    source: Source
+    bbox: BBox
+    datetime: str
+    period: str = "P3M"
+    sensors: tuple[str, ...] = ()
+    grid: str = "auto"
+    tile_px: int = 2048
+    compositor: str = "median"
+
+
+class IngestUnit(Frozen):
+    """One tile over one period, and the scenes that see it.
+
+    Attributes:
+        tile: The tile.
+        window: Its pixels at 10 m.
+        time: Index of the period.
+        start: First day of the period, ISO 8601.
+        scenes: By time and id.
+    """
+
+    tile: Tile
+    window: Window
+    time: int
+    start: str
+    scenes: tuple[Scene, ...]
+
+    @property
+    def key(self) -> str:
+        """Tile and first day of the period."""
+        return f"{self.tile.key}/{self.start}"
+
+
+class Kept(Frozen):
+    """What was derived once from a request and is kept in the store.
+
+    Attributes:
+        spec: The cube's schema.
+        scenes_digest: Digest of the frozen search.
+        refused: Number of items left out, by sensor.
+    """
+
+    spec: CubeSpec
+    scenes_digest: str
+    refused: dict[str, int] = Field(default_factory=dict)
+
+
+def reopen(request: IngestRequest, out: Path) -> Store | None:
+    """Return the cube that the same request began at a path; None where nothing stands.
+
+    Raises:
+        InvalidInputError: Something else stands there.
+        PlanConflictError: Another request made the store, or its search was changed since.
+    """
+    plan = read_plan(out)
+    if plan is None:
+        return None
+    plan.check(_plan(request), out)
+    if plan.content.get("scenes_digest") != _digest(read_scenes((out / SCENES).read_bytes())):
+        raise PlanConflictError(
+            f"{out / SCENES} is not the search that made this cube; restore it, or choose "
+            "another --out"
+        )
+    return Store(out, plan)
+
+
+def create(request: IngestRequest, out: Path) -> Store:
+    """Search the catalogue, freeze what it found, and make an empty cube for it.
+
+    Raises:
+        InvalidInputError: The request breaks a rule.
+        CatalogError: The catalogue cannot be searched.
+        NoSceneError: A sensor has no scene.
+    """
+    bbox, interval = checked_bbox(*request.bbox), parse_interval(request.datetime)
+    periods = split(interval, request.period)
+    grids = grids_of(bbox, request.grid, request.tile_px)
+    plugins.find("sscl_geo.ops.compositors", request.compositor)
+    names = request.sensors or tuple(request.source.profile.sensors)
+    sensors = [_sensor(name, request.source) for name in names]
+    found = {sensor.name: search(request.source, sensor, bbox, interval) for sensor in sensors}
+    _check_found(found, request)
+    scenes = tuple(scene for part in found.values() for scene in part.scenes)
+    kept = Kept(
+        spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors)),
+        scenes_digest=_digest(scenes),
+        refused={name: len(part.refusals) for name, part in found.items()},
+    )
+    plan = _plan(request).replace(content=kept.model_dump(mode="json"))
+    attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
+    layout = cube_layout(kept.spec, attributes)
+    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+
+
+def units(spec: CubeSpec, scenes: tuple[Scene, ...]) -> tuple[IngestUnit, ...]:
+    """Return one unit per tile and period, in a fixed order."""
+    return tuple(
+        unit
+        for grid in spec.grids
+        for tile in grid.tiles
+        for unit in _tile_units(spec, grid, tile, scenes)
+    )
+
+
+def _sensor(name: str, source: Source) -> Sensor:
+    """Return a sensor with those of its bands that the catalogue has."""
+    sensor: Sensor = plugins.find("sscl_geo.sensors", name).SENSOR
+    place = source.profile.sensors.get(name)
+    if place is None:
+        return sensor
+    return sensor.replace(bands=tuple(band for band in sensor.bands if band.name in place.assets))
+
+
+def _tile_units(
+    spec: CubeSpec, grid: Grid, tile: Tile, scenes: tuple[Scene, ...]
+) -> Iterator[IngestUnit]:
+    box = tile_bbox(grid, tile)
+    over = one_orbit(tuple(scene for scene in scenes if scene.overlaps(box)))
+    for index, period in enumerate(spec.periods):
+        yield IngestUnit(
+            tile=tile,
+            window=grid.window(tile),
+            time=index,
+            start=period.start.isoformat(),
+            scenes=tuple(scene for scene in over if scene.datetime in period),
+        )
+
+
+def one_orbit(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
+    """Keep one orbit direction per sensor: the one with most scenes, then the first by name.
+
+    Backscatter of the two directions differs by slope and structure, so it is never averaged.
+    """
+    counts = Counter((scene.sensor, scene.orbit) for scene in scenes)
+    chosen = {
+        sensor: min((-n, orbit) for (name, orbit), n in counts.items() if name == sensor)[1]
+        for sensor, _ in counts
+    }
+    return tuple(scene for scene in scenes if scene.orbit == chosen[scene.sensor])
+
+
+def _plan(request: IngestRequest) -> Plan:
+    return Plan(kind="cube", stage_version=VERSION, arguments=request.model_dump(mode="json"))
+
+
+def _digest(scenes: tuple[Scene, ...]) -> str:
+    return digest([scene.model_dump(mode="json") for scene in scenes])
+
+
+def _check_found(found: dict[str, Found], request: IngestRequest) -> None:
+    for name, part in found.items():
+        _warn(name, part)
+    if not all(part.scenes for part in found.values()):
+        counts = "; ".join(_told(name, part, request.source) for name, part in found.items())
+        raise NoSceneError(
+            f"too few scenes within --bbox and --datetime {request.datetime}: {counts}; "
+            "widen --datetime or --bbox, or name the sensors to use with --sensors"
+        )
+
+
+def _told(name: str, part: Found, source: Source) -> str:
+    place = source.profile.sensors.get(name)
+    if place is None:
+        return f"{name}: not in this catalogue"
+    told = f"{name} ({'+'.join(place.collections)}): {len(part.scenes)}"
+    if part.refusals:
+        first = part.refusals[0]
+        told += f" and {len(part.refusals)} refused, such as {first.item}: {first.cause}"
+    return told
+
+
+def _warn(name: str, part: Found) -> None:
+    for refusal in part.refusals[:SHOWN_REFUSALS]:
+        _log.warning("%s: left out %s: %s", name, refusal.item, refusal.cause)
+    optical = [scene for scene in part.scenes if scene.witness]
+    bare = sum(scene.mask_href is None for scene in optical)
+    if bare:
+        _log.warning(
+            "%s: %d of %d scenes have no Scene Classification Layer; clouds in them stay",
+            name,
+            bare,
+            len(optical),
+        )
