@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from sscl_geo.errors import InvalidInputError
@@ -27,3 +28,25 @@ def find(package: str, name: str) -> ModuleType:
             f"unknown name {name!r} in {kind}; choose one of {', '.join(known)}"
         )
     return importlib.import_module(f"{package}.{name}")
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder of files that come with the package, such as `catalogs`."""
+    package = Path(__file__).parent
+    installed = package / folder
+    return installed if installed.is_dir() else package.parent / folder
+
+
+def shipped_file(folder: str, name: str, option: str) -> Path:
+    """Return a YAML file that a user names: one that comes with the package, or a path.
+
+    Raises:
+        InvalidInputError: There is no such file; the message names `option`.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else shipped(folder) / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in shipped(folder).glob("*.yaml")))
+        raise InvalidInputError(
+            f"{option} {name!r}: no such file; choose one of {known}, or give a YAML file"
+        )
+    return path

@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from affine import Affine
+from jaxtyping import Bool
 from pydantic import model_validator
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
@@ -245,3 +246,15 @@ def _rectangle_edge(
 
 def _transformer(source: str, target: str) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
+
+
+def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
+    """Where a block's pixel centres lie in a box in degrees."""
+    x = block.transform.c + block.transform.a * (np.arange(block.width) + 0.5)
+    y = block.transform.f + block.transform.e * (np.arange(block.height) + 0.5)
+    longitude, latitude = _transformer(block.crs, "EPSG:4326").transform(*np.meshgrid(x, y))
+    inside = np.zeros((block.height, block.width), np.bool_)
+    for part in bbox.split():
+        across = (longitude >= part.west) & (longitude < part.east)
+        inside |= across & (latitude >= part.south) & (latitude < part.north)
+    return inside

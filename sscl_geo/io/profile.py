@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, read_yaml
 from sscl_geo.io.offsets import Witness
+from sscl_geo.plugins import shipped, shipped_file
 
 
 class SensorSource(Frozen):
@@ -73,13 +74,6 @@ def is_url(address: str) -> bool:
     return urlsplit(address).scheme in ("http", "https")
 
 
-def folder() -> Path:
-    """Return the folder of the profiles that come with the package."""
-    package = Path(__file__).parents[1]
-    installed = package / "catalogs"
-    return installed if installed.is_dir() else package.parent / "catalogs"
-
-
 def source(catalog: str, profile: str | None = None) -> Source:
     """Return the catalogue that a user names.
 
@@ -108,13 +102,8 @@ def source(catalog: str, profile: str | None = None) -> Source:
 
 
 def _profile(name: str) -> Profile:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder() / f"{name}.yaml"
-    if not path.is_file():
-        raise InvalidInputError(
-            f"no catalogue profile {name!r}; choose one of {_names()}, or give a YAML file"
-        )
-    return read_yaml(Profile, path)
+    return read_yaml(Profile, shipped_file("catalogs", name, "catalogue profile"))
 
 
 def _names() -> str:
-    return ", ".join(sorted(path.stem for path in folder().glob("*.yaml")))
+    return ", ".join(sorted(path.stem for path in shipped("catalogs").glob("*.yaml")))

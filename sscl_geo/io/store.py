@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, Literal, Self, cast
@@ -91,8 +92,23 @@ class Store:
         return cls(path, plan)
 
     @classmethod
-    def create(cls, path: Path, plan: Plan, layout: Layout, tables: dict[str, bytes]) -> Self:
-        """Create a store whole: until it is, nothing stands at `path`."""
+    def create(
+        cls,
+        path: Path,
+        plan: Plan,
+        layout: Layout,
+        tables: Mapping[str, bytes],
+        fill: "Callable[[Store], None]" = lambda _: None,
+    ) -> Self:
+        """Create a store whole: until it is, nothing stands at `path`.
+
+        Args:
+            path: Where it will stand.
+            plan: Its plan.
+            layout: Its groups and arrays.
+            tables: Documents beside the arrays, by file name.
+            fill: Writes what the store must hold before it stands at `path`.
+        """
         pending = path.with_name(f".{path.name}.pending")
         shutil.rmtree(pending, ignore_errors=True)
         pending.mkdir(parents=True)
@@ -100,6 +116,7 @@ class Store:
         for name, content in tables.items():
             (pending / name).write_bytes(content)
         (pending / PLAN).write_text(plan.model_dump_json(indent=1))
+        fill(cls(pending, plan))
         pending.rename(path)
         return cls(path, plan)
 
@@ -156,6 +173,22 @@ class Store:
     def put(self, name: str, content: bytes) -> None:
         """Write a table or document beside the arrays; readers see the old or the new one."""
         write_whole(self.path / name, content)
+
+
+def begin(path: Path, plan: Plan) -> bool:
+    """Claim a folder for a plan; return whether the same plan had begun there before.
+
+    Raises:
+        InvalidInputError: Something else stands there.
+        PlanConflictError: Another plan made it.
+    """
+    existing = read_plan(path)
+    if existing is not None:
+        existing.check(plan, path)
+        return True
+    path.mkdir(parents=True)
+    write_whole(path / PLAN, plan.model_dump_json(indent=1).encode())
+    return False
 
 
 def read_plan(path: Path) -> Plan | None:

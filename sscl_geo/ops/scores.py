@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
+from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import UNLABELLED, Legend
 
 
@@ -30,6 +31,36 @@ class Scores(NamedTuple):
     precision: tuple[float, ...]
     iou: tuple[float, ...]
     pixels: int
+
+
+class Evaluation(Frozen):
+    """Agreement of a map with labels; numbers are None where a class has no reference pixel.
+
+    Attributes:
+        legend: The classes, in the order of the rows.
+        matrix: Pixels by (reference, mapped) class.
+        oa: Overall accuracy.
+        aa: Mean producer's accuracy of the classes present.
+        miou: Mean intersection over union of the classes present.
+        miou_all: The sum of all IoU over the number of all classes of the legend.
+        recall: Producer's accuracy of each class.
+        precision: User's accuracy of each class.
+        iou: Intersection over union of each class.
+        pixels: Number of reference pixels.
+        majority: Overall accuracy of mapping the most frequent reference class everywhere.
+    """
+
+    legend: Legend
+    matrix: tuple[tuple[int, ...], ...]
+    oa: float
+    aa: float
+    miou: float
+    miou_all: float
+    recall: tuple[float | None, ...]
+    precision: tuple[float | None, ...]
+    iou: tuple[float | None, ...]
+    pixels: int
+    majority: float
 
 
 def confusion(
@@ -69,3 +100,25 @@ def _ratio(
     part: Float64[np.ndarray, " classes"], whole: np.ndarray
 ) -> Float64[np.ndarray, " classes"]:
     return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
+
+
+def evaluation(matrix: Int64[np.ndarray, "classes classes"], legend: Legend) -> Evaluation:
+    """Return everything that a confusion matrix with at least one pixel says."""
+    found = scores(matrix)
+    return Evaluation(
+        legend=legend,
+        matrix=tuple(tuple(row) for row in matrix.tolist()),
+        oa=found.oa,
+        aa=found.aa,
+        miou=found.miou,
+        miou_all=found.miou_all,
+        recall=_known(found.recall),
+        precision=_known(found.precision),
+        iou=_known(found.iou),
+        pixels=found.pixels,
+        majority=float(matrix.sum(axis=1).max() / matrix.sum()),
+    )
+
+
+def _known(values: tuple[float, ...]) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else value for value in values)

@@ -1,8 +1,9 @@
 """Cloud-optimised GeoTIFF files."""
 
 import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import rasterio
@@ -10,10 +11,23 @@ import rasterio.shutil
 from affine import Affine
 from jaxtyping import Shaped
 from rasterio.enums import ColorInterp
-from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.io import DatasetWriter
+
+from sscl_geo.geo.grid import Block, Window
 
 BLOCK_PX: Final = 256
 """Height and width of an internal block; larger rasters get overviews."""
+
+
+Overviews = Literal["average", "mode"]
+Blocks = Iterable[tuple[Window, Shaped[np.ndarray, "..."]]]
+
+
+class Palette(NamedTuple):
+    """Colour (red, green, blue, 0..255) and name of each value of a raster of classes."""
+
+    colors: Mapping[int, tuple[int, int, int]]
+    names: Mapping[int, str]
 
 
 def write_cog(  # noqa: PLR0913 - a raster and its place have as many parts
@@ -23,11 +37,10 @@ def write_cog(  # noqa: PLR0913 - a raster and its place have as many parts
     crs: str,
     transform: Affine,
     nodata: float | None,
-    colors: dict[int, tuple[int, int, int]] | None = None,
-    names: dict[int, str] | None = None,
-    resampling: str = "average",
+    overviews: Overviews = "average",
+    palette: Palette | None = None,
 ) -> None:
-    """Write a deflate-compressed COG; the file appears whole or not at all.
+    """Write an array as a deflate-compressed COG; the file appears whole or not at all.
 
     Args:
         path: The file to write; replaced if it exists. Its folder is made.
@@ -35,55 +48,83 @@ def write_cog(  # noqa: PLR0913 - a raster and its place have as many parts
         crs: Coordinate reference system of `transform`.
         transform: From pixel corners (x, y) to coordinates.
         nodata: The value that means no data, if any.
-        colors: Red, green and blue, 0 to 255, of each value; for one band of uint8 only.
-        names: Name of each value; kept as band tags `class_<value>`.
-        resampling: How overviews are made: "mode" for classes, "average" for quantities.
+        overviews: `mode` for classes, `average` for quantities.
+        palette: For classes in one band of uint8: their colour table and their names, the latter
+            kept as band tags `class_<value>`.
     """
+    height, width = array.shape[-2:]
+    window = Window(0, 0, height, width)
+    write_cog_blocks(
+        path,
+        [(window, array)],
+        Block(crs, transform, height, width),
+        profile=RasterProfile(str(array.dtype), nodata, int(np.prod(array.shape[:-2])), overviews),
+        palette=palette,
+    )
+
+
+class RasterProfile(NamedTuple):
+    """Type, nodata and number of bands of a raster, and how its overviews are made."""
+
+    dtype: str
+    nodata: float | None
+    bands: int = 1
+    overviews: Overviews = "average"
+
+
+def write_cog_blocks(
+    path: Path,
+    blocks: Blocks,
+    ground: Block,
+    *,
+    profile: RasterProfile,
+    palette: Palette | None = None,
+) -> None:
+    """Write a COG block by block, as `write_cog` does, without holding all of it in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tif")
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial")
+    plain = part.with_suffix(".plain")
     try:
-        with MemoryFile() as memory:
-            with memory.open(**_profile(array, crs, transform, nodata)) as target:
-                _fill(target, array, colors or {}, names or {})
-            rasterio.shutil.copy(memory.name, part, **_layout(resampling))
+        with rasterio.open(plain, "w", **_profile(ground, profile)) as target:
+            _fill(target, blocks, palette)
+        rasterio.shutil.copy(plain, part, **_layout(profile.overviews))
         part.replace(path)
     finally:
+        plain.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
-def _profile(
-    array: Shaped[np.ndarray, "..."], crs: str, transform: Affine, nodata: float | None
-) -> dict[str, object]:
-    """Describe the raster in memory from which the COG is made."""
-    height, width = array.shape[-2:]
+def _profile(ground: Block, profile: RasterProfile) -> dict[str, object]:
+    """Describe the plain GeoTIFF from which the COG is made."""
     return {
         "driver": "GTiff",
-        "dtype": array.dtype,
-        "count": int(np.prod(array.shape[:-2])),
-        "height": height,
-        "width": width,
-        "crs": crs,
-        "transform": transform,
-        "nodata": nodata,
+        "dtype": profile.dtype,
+        "count": profile.bands,
+        "height": ground.height,
+        "width": ground.width,
+        "crs": ground.crs,
+        "transform": ground.transform,
+        "nodata": profile.nodata,
+        "tiled": True,
+        "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX,
+        "BIGTIFF": "IF_SAFER",
     }
 
 
-def _fill(
-    target: DatasetWriter,
-    array: Shaped[np.ndarray, "..."],
-    colors: dict[int, tuple[int, int, int]],
-    names: dict[int, str],
-) -> None:
+def _fill(target: DatasetWriter, blocks: Blocks, palette: Palette | None) -> None:
     """Write values, colour table and names of values."""
-    target.write(array.reshape(-1, *array.shape[-2:]))
-    if colors:
-        target.write_colormap(1, {value: (*color, 255) for value, color in colors.items()})
+    for window, array in blocks:
+        rows, columns = window.slices
+        place = ((rows.start, rows.stop), (columns.start, columns.stop))
+        target.write(array.reshape(-1, *array.shape[-2:]), window=place)
+    if palette is not None:
+        target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.colors.items()})
         target.colorinterp = [ColorInterp.palette]
-    if names:
-        target.update_tags(1, **{f"class_{value}": name for value, name in names.items()})
+        target.update_tags(1, **{f"class_{value}": name for value, name in palette.names.items()})
 
 
-def _layout(resampling: str) -> dict[str, str]:
+def _layout(overviews: Overviews) -> dict[str, str]:
     """Return the options of GDAL's COG driver; the predictor follows the data type."""
     return {
         "driver": "COG",
@@ -92,5 +133,5 @@ def _layout(resampling: str) -> dict[str, str]:
         "PREDICTOR": "YES",
         "BLOCKSIZE": str(BLOCK_PX),
         "OVERVIEWS": "AUTO",
-        "RESAMPLING": resampling.upper(),
+        "RESAMPLING": overviews.upper(),
     }

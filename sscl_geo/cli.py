@@ -1,0 +1,259 @@
+"""`sscl-geo`: one command a step; each parses, calls one function, and prints one line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sscl_geo.errors import InvalidInputError, reported
+from sscl_geo.frozen import Frozen, read_yaml
+from sscl_geo.geo.bbox import checked_bbox
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.store import local_path
+from sscl_geo.plugins import shipped_file
+from sscl_geo.runtime.work import Machines
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Land-cover maps from Sentinel-1/2, few labels.",
+)
+
+CubeOption = Annotated[str, typer.Option(help="Path of a cube.")]
+OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
+StudyOption = Annotated[
+    str, typer.Option(help="Study (name or YAML): every number of the training.")
+]
+RanksOption = Annotated[
+    int, typer.Option(help="Ray Train workers; 0 trains in this process, without Ray.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Ray cluster; default: here, or this Ray job's."),
+]
+GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
+ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
+DaskOption = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="tcp://…", help="Address of a running Dask scheduler."),
+]
+
+
+@app.command()
+def labels(
+    cube: CubeOption,
+    source: Annotated[Path, typer.Option(help="GeoTIFF of classes, or polygons (GeoPackage, …).")],
+    legend: Annotated[str, typer.Option(help="Legend: name or YAML.")],
+    out: OutOption,
+    column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Take labels only inside this box."),
+    ] = None,
+) -> None:
+    """Put reference labels on a cube's pixels."""
+    from sscl_geo.stages.labels import LabelsRequest, make_labels
+
+    request = LabelsRequest(
+        cube=local_path(cube),
+        source=source,
+        legend=_legend(legend),
+        column=column,
+        bbox=None if bbox is None else checked_bbox(*bbox),
+    )
+    share = make_labels(request, local_path(out))
+    print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
+
+
+@app.command()
+def pretrain(
+    cube: Annotated[list[str], typer.Option(help="Path of a cube; repeat for several.")],
+    out: OutOption,
+    study: StudyOption = "letter",
+    ranks: RanksOption = 0,
+    ray: RayOption = None,
+    gpu: GpuOption = False,
+) -> None:
+    """Train an encoder on unlabelled cubes: UniFeat, then CoRe."""
+    from sscl_geo.learn.study import Study
+    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.stages.pretrain import pretrain as run
+
+    numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
+    where = Ranks(ranks=ranks, address=ray, gpus=gpu)
+    bundle = run([local_path(path) for path in cube], numbers, local_path(out), where)
+    print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
+
+
+@app.command()
+def finetune(
+    cube: Annotated[list[str], typer.Option(help="Path of a cube; repeat for several.")],
+    labels: Annotated[list[str], typer.Option(help="Labels of each cube, in the same order.")],
+    out: OutOption,
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder; none starts from random weights.")
+    ] = None,
+    study: StudyOption = "letter",
+    ranks: RanksOption = 0,
+    ray: RayOption = None,
+    gpu: GpuOption = False,
+) -> None:
+    """Train a model on few labels."""
+    from sscl_geo.learn.study import Study
+    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.stages.finetune import FinetuneRequest
+    from sscl_geo.stages.finetune import finetune as run
+
+    request = FinetuneRequest(
+        cubes=tuple(local_path(path) for path in cube),
+        labels=tuple(local_path(path) for path in labels),
+        encoder=None if encoder is None else local_path(encoder),
+        study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
+    )
+    bundle = run(request, local_path(out), Ranks(ranks=ranks, address=ray, gpus=gpu))
+    print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
+
+
+@app.command(name="map")
+def make_map(
+    cube: CubeOption,
+    model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
+    out: OutOption,
+    tile_px: Annotated[
+        int | None, typer.Option(help="Side of a tile at 10 m; default: the cube's.")
+    ] = None,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Map a cube wall to wall."""
+    from sscl_geo.stages.map import make_map as run
+
+    machines = Machines(executor="dask" if dask else executor, workers=workers, address=dask)
+    summary = run(local_path(cube), local_path(model), local_path(out), machines, tile_px)
+    print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
+
+
+@app.command()
+def baseline(
+    cube: CubeOption,
+    labels: Annotated[str, typer.Option(help="Labels on the cube's pixels.")],
+    out: OutOption,
+    seed: Annotated[int, typer.Option(help="Seed of the forest.")] = 0,
+) -> None:
+    """Map a cube with a random forest on single pixels, to compare with."""
+    from sscl_geo.stages.baseline import make_baseline
+
+    make_baseline(local_path(cube), local_path(labels), local_path(out), seed)
+    print(f"{out}: mapped by a random forest on pixels")
+
+
+@app.command()
+def evaluate(
+    map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
+    labels: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
+    out: Annotated[Path | None, typer.Option(help="JSON file for all scores.")] = None,
+) -> None:
+    """Compare a map with reference labels: OA, AA, mIoU, per class, confusion matrix."""
+    from sscl_geo.stages.evaluate import evaluate as run
+
+    found = run(local_path(map), local_path(labels), out)
+    print(
+        f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  over {found.pixels} pixels"
+    )
+
+
+@app.command()
+def report(
+    cube: CubeOption,
+    map: Annotated[list[str], typer.Option("--map", help="NAME=PATH of a map; the first is ours.")],  # noqa: A002
+    reference: Annotated[str, typer.Option(help="Reference labels to score against.")],
+    model: Annotated[str, typer.Option(help="Bundle of the first map's model.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Labels that the model was trained on.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Land cover",
+) -> None:
+    """Write one self-contained page: inputs, maps, truth, loss curves, scores, areas."""
+    from sscl_geo.stages.report import ReportRequest, make_report
+
+    request = ReportRequest(
+        title=title,
+        cube=local_path(cube),
+        maps=tuple(_named(text) for text in map),
+        reference=local_path(reference),
+        labels=None if labels is None else local_path(labels),
+        model=local_path(model),
+    )
+    print(f"report: {make_report(request, out).resolve()}")
+
+
+@app.command()
+def serve(
+    catalog: Annotated[Path, typer.Argument(help="catalog.json of a static STAC catalogue.")],
+    port: Annotated[int, typer.Option(help="Port of the API; files get the next one.")] = 7822,
+) -> None:
+    """Serve a static catalogue as a STAC API and range-capable files, on loopback."""
+    import time
+
+    from sscl_geo.demo.serve import served
+
+    with served(catalog, port) as urls:
+        print(f"STAC API {urls.api}  files {urls.files}  (Ctrl-C ends)", flush=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            print("ended")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of everything that is made.")] = Path(
+        "demo-out"
+    ),
+    size_px: Annotated[int, typer.Option(help="Side of the simulated land at 10 m.")] = 768,
+    seed: Annotated[int, typer.Option(help="Seed of the land and of the training.")] = 1,
+    ranks: RanksOption = 2,
+) -> None:
+    """Make a world, ingest it, learn, map it, and report: everything on this machine."""
+    from sscl_geo.demo.run import run_demo
+
+    run_demo(out, size_px=size_px, seed=seed, ranks=ranks)
+
+
+@app.command()
+def schema(kind: Annotated[str, typer.Argument(help="study, profile or legend.")]) -> None:
+    """Print the JSON schema of a configuration file."""
+    import json
+
+    from sscl_geo.io.profile import Profile
+    from sscl_geo.learn.study import Study
+
+    kinds: dict[str, type[Frozen]] = {"study": Study, "profile": Profile, "legend": Legend}
+    if kind not in kinds:
+        raise InvalidInputError(f"schema {kind!r}: choose one of {', '.join(kinds)}")
+    print(json.dumps(kinds[kind].model_json_schema(), indent=1))
+
+
+def _legend(name: str) -> Legend:
+    return read_yaml(Legend, shipped_file("catalogs/legends", name, "--legend"))
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not found:
+        raise InvalidInputError(f"--map {text!r}: give NAME=PATH, such as ours=map.zarr")
+    return name, local_path(path)
+
+
+def main() -> None:
+    """Run the command; a failure of the user's kind is one line and exit code 1 or 2."""
+    with reported():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Reference labels of any source on the pixels of a grid."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import geopandas
+import numpy as np
+import pyogrio
+import rasterio
+import rasterio.features
+from jaxtyping import Shaped
+from pyogrio.errors import DataSourceError
+from rasterio.errors import RasterioIOError
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.grid import Block
+from sscl_geo.io.readers.geotiff import GeoTiffReader
+from sscl_geo.io.signing import signer
+
+RASTERS = (".tif", ".tiff")
+VECTORS = (".gpkg", ".geojson", ".fgb", ".shp")
+
+
+@runtime_checkable
+class LabelSource(Protocol):
+    """Labels in a coding of their own."""
+
+    def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
+        """Return the labels of a block's pixels, 0 where there is none."""
+
+
+class RasterLabels:
+    """A GeoTIFF of classes; its nodata counts as 0. Finer pixels give their most frequent class.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
+        """Return the labels of a block's pixels, 0 where there is none."""
+        with GeoTiffReader(signer("none")) as reader:
+            return reader.read(self._path, block, 0, "classes")
+
+
+class VectorLabels:
+    """Polygons with a class number; a pixel belongs to the polygon that holds its centre.
+
+    Args:
+        path: A vector file that GDAL reads.
+        column: Column of the class numbers; where polygons overlap, the last one counts.
+    """
+
+    def __init__(self, path: Path, column: str) -> None:
+        frame = geopandas.read_file(path)
+        if column not in frame.columns:
+            known = ", ".join(str(name) for name in frame.columns if name != "geometry")
+            raise InvalidInputError(
+                f"{path} has no column {column!r}; name one of {known} with --column"
+            )
+        if frame.crs is None or not np.issubdtype(frame[column].dtype, np.integer):
+            raise InvalidInputError(f"{path}: needs a CRS and whole numbers in column {column!r}")
+        self._frame = frame
+        self._column = column
+
+    def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
+        """Return the labels of a block's pixels, 0 where there is none."""
+        local = self._frame.to_crs(block.crs)
+        pairs = zip(local.geometry, local[self._column].astype(int), strict=True)
+        shapes = [(shape, value) for shape, value in pairs if shape is not None]
+        if not shapes:
+            return np.zeros((block.height, block.width), np.int32)
+        burned: np.ndarray = rasterio.features.rasterize(
+            shapes, (block.height, block.width), transform=block.transform, dtype="int32"
+        )
+        return burned
+
+
+def label_source(path: Path, column: str) -> LabelSource:
+    """Return the labels of a file.
+
+    Raises:
+        InvalidInputError: The file is absent, of an unknown kind, or cannot be read.
+    """
+    if not path.is_file():
+        message = (
+            f"--source {path}: no such file; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
+        )
+        raise InvalidInputError(message)
+    try:
+        if path.suffix.lower() in RASTERS:
+            rasterio.open(path, driver="GTiff").close()
+            return RasterLabels(path)
+        if path.suffix.lower() in VECTORS:
+            return VectorLabels(path, column)
+    except (RasterioIOError, DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InvalidInputError(
+            f"--source {path} cannot be read: {str(error).splitlines()[0]}"
+        ) from None
+    message = (
+        f"--source {path}: unknown kind; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
+    )
+    raise InvalidInputError(message)

@@ -1,0 +1,199 @@
+"""Batches of patches, drawn as a pure function of seed, step and sample."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped, UInt8
+from torch import Tensor
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.learn.inputs import FINEST_GSD, Stored
+from sscl_geo.learn.spec import NetworkSpec
+
+IGNORED = 255
+"""Class index of a pixel without a label."""
+
+ALIGNMENT = 2
+"""Patches start at multiples of this many 10 m pixels, so that 20 m pixels stay whole."""
+
+
+Sampling = Literal["area", "pixels", "classes"]
+
+
+class Field(NamedTuple):
+    """A contiguous area at one period, decoded.
+
+    Attributes:
+        arrays: Stored numbers `(band, y, x)` of each array, at its own resolution.
+        labels: Positions of classes in the legend at 10 m, `IGNORED` where there is none; None if
+            the field is unlabelled.
+    """
+
+    arrays: dict[str, Shaped[np.ndarray, "band y x"]]
+    labels: UInt8[np.ndarray, "y x"] | None
+
+
+class Batch(NamedTuple):
+    """Patches on a device; `labels` is `(batch, y, x)` or None."""
+
+    stored: Stored
+    labels: Int64[Tensor, "batch y x"] | None
+
+
+class DrawSpec(NamedTuple):
+    """How patches are drawn.
+
+    Attributes:
+        patch: Side in 10 m pixels, even.
+        batch: Samples per step over all ranks.
+        seed: Seed of everything drawn.
+        sampling: `area` draws observed ground evenly; `pixels` draws labelled pixels evenly; and
+            `classes` draws classes evenly, then a labelled pixel of the class.
+    """
+
+    patch: int
+    batch: int
+    seed: int
+    sampling: Sampling
+
+
+class Patches:
+    """Draws patches of fields, flipped and turned.
+
+    Args:
+        fields: Where patches come from.
+        spec: The network whose arrays they feed.
+        draw: How they are drawn.
+
+    Raises:
+        InvalidInputError: No field holds a whole patch of observed ground, or a labelled pixel.
+    """
+
+    def __init__(self, fields: tuple[Field, ...], spec: NetworkSpec, draw: DrawSpec) -> None:
+        if draw.patch % ALIGNMENT or draw.patch < ALIGNMENT:
+            raise InvalidInputError(
+                f"patch of {draw.patch} px: must be a positive multiple of {ALIGNMENT}"
+            )
+        self._gsd = {name: bands[0].gsd for name, bands in spec.arrays.items()}
+        self._nodata = {name: bands[0].nodata for name, bands in spec.arrays.items()}
+        self._draw = draw
+        self._fields = fields
+        self._places = [self._candidates(field) for field in fields]
+        counts = np.array([len(places) for places in self._places])
+        if counts.sum() == 0:
+            what = "ground seen" if draw.sampling == "area" else "labels"
+            raise InvalidInputError(
+                f"no field has {what} for a patch of {draw.patch} px; use a smaller patch, "
+                "more cubes or more labels"
+            )
+        self._ends = np.cumsum(counts)
+
+    def batch(self, step: int, rank: int, world: int, device: torch.device) -> Batch:
+        """Return this rank's part of a step's batch; the parts of all ranks do not depend on W.
+
+        Raises:
+            InvalidInputError: The batch does not divide by the number of ranks.
+        """
+        if self._draw.batch % world:
+            raise InvalidInputError(
+                f"batch {self._draw.batch} does not divide by {world} ranks; choose a "
+                "multiple, so that every rank has equally many"
+            )
+        share = self._draw.batch // world
+        samples = [self._sample(step, rank * share + index) for index in range(share)]
+        stored = {
+            name: torch.from_numpy(np.stack([arrays[name] for arrays, _ in samples])).to(device)
+            for name in self._gsd
+        }
+        labels = [label for _, label in samples if label is not None]
+        if not labels:
+            return Batch(stored, None)
+        return Batch(stored, torch.from_numpy(np.stack(labels)).long().to(device))
+
+    def _sample(
+        self, step: int, index: int
+    ) -> tuple[dict[str, np.ndarray], UInt8[np.ndarray, "y x"] | None]:
+        rng = np.random.default_rng([self._draw.seed, step, index])
+        field, y, x = self._place(rng)
+        turns, is_flipped = int(rng.integers(4)), bool(rng.integers(2))
+        arrays = {
+            name: _turned(self._crop(data, y, x, self._gsd[name]), turns, is_flipped)
+            for name, data in field.arrays.items()
+            if name in self._gsd
+        }
+        if field.labels is None:
+            return arrays, None
+        return arrays, _turned(self._crop(field.labels, y, x, FINEST_GSD), turns, is_flipped)
+
+    def _crop(self, data: np.ndarray, y: int, x: int, gsd: int) -> np.ndarray:
+        factor = gsd // FINEST_GSD
+        size = self._draw.patch // factor
+        top, left = y // factor, x // factor
+        return data[..., top : top + size, left : left + size]
+
+    def _place(self, rng: np.random.Generator) -> tuple[Field, int, int]:
+        if self._draw.sampling == "classes":
+            return self._of_class(rng)
+        chosen = int(rng.integers(self._ends[-1]))
+        index = int(np.searchsorted(self._ends, chosen, side="right"))
+        places = self._places[index]
+        row = places[chosen - (self._ends[index] - len(places))]
+        return self._fields[index], *self._corner(index, row, rng)
+
+    def _of_class(self, rng: np.random.Generator) -> tuple[Field, int, int]:
+        present = np.unique(np.concatenate([places[:, 2] for places in self._places]))
+        label = rng.choice(present)
+        counts = np.array([int((places[:, 2] == label).sum()) for places in self._places])
+        index = int(rng.choice(len(counts), p=counts / counts.sum()))
+        rows = self._places[index]
+        row = rng.choice(rows[rows[:, 2] == label])
+        return self._fields[index], *self._corner(index, row, rng)
+
+    def _corner(self, index: int, row: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+        if self._draw.sampling == "area":
+            return int(row[0]), int(row[1])
+        height, width = _shape(self._fields[index], self._gsd)
+        patch = self._draw.patch
+        shift = rng.integers(patch, size=2)
+        corner = [
+            int(np.clip(row[axis] - shift[axis], 0, size - patch)) // ALIGNMENT * ALIGNMENT
+            for axis, size in enumerate((height, width))
+        ]
+        return corner[0], corner[1]
+
+    def _candidates(self, field: Field) -> Int64[np.ndarray, "place 3"]:
+        height, width = _shape(field, self._gsd)
+        patch = self._draw.patch
+        if height < patch or width < patch:
+            return np.zeros((0, 3), np.int64)
+        if self._draw.sampling != "area":
+            labels = np.full((height, width), IGNORED) if field.labels is None else field.labels
+            rows, columns = np.nonzero(labels != IGNORED)
+            return np.stack([rows, columns, labels[rows, columns]], 1).astype(np.int64)
+        return self._observed(field, height - patch, width - patch)
+
+    def _observed(self, field: Field, last_y: int, last_x: int) -> Int64[np.ndarray, "place 3"]:
+        """Return corners of patches of which at least half the pixels were observed."""
+        name = next(name for name in self._gsd if self._gsd[name] == FINEST_GSD)
+        seen = (field.arrays[name] != self._nodata[name]).any(0)
+        table = np.pad(np.cumsum(np.cumsum(seen, 0, dtype=np.int64), 1), ((1, 0), (1, 0)))
+        step = max(self._draw.patch // 8 // ALIGNMENT, 1) * ALIGNMENT
+        y, x = np.meshgrid(
+            np.arange(0, last_y + 1, step), np.arange(0, last_x + 1, step), indexing="ij"
+        )
+        bottom, right = y + self._draw.patch, x + self._draw.patch
+        area = table[bottom, right] - table[y, right] - table[bottom, x] + table[y, x]
+        kept = 2 * area >= self._draw.patch**2
+        return np.stack([y[kept], x[kept], np.zeros(int(kept.sum()))], 1).astype(np.int64)
+
+
+def _shape(field: Field, gsd: dict[str, int]) -> tuple[int, int]:
+    name = next(iter(gsd))
+    factor = gsd[name] // FINEST_GSD
+    return field.arrays[name].shape[1] * factor, field.arrays[name].shape[2] * factor
+
+
+def _turned(data: np.ndarray, turns: int, is_flipped: bool) -> np.ndarray:
+    turned = np.rot90(data, turns, (-2, -1))
+    return np.ascontiguousarray(turned[..., ::-1] if is_flipped else turned)

@@ -1,0 +1,85 @@
+"""The contrastive loss of UniFeat, location by location.
+
+Montanaro et al. 2022, equation (1), which is decoupled contrastive learning (Yeh et al. 2022, arXiv
+2110.06848) applied at every pixel: for a pair of bands with embeddings a and b, the anchor a_k of
+patch k at a location is pulled to b_k of the same patch and location and pushed from a_l and b_l of
+every other patch l at that location.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.gather import first_sample, gather_samples, total_over_ranks, world_size
+
+
+class ContrastSpec(Frozen):
+    """Switches of the loss.
+
+    Attributes:
+        temperature: Divides the cosines.
+        positive_in_denominator: False is the letter's loss; true is NT-Xent (Chen et al. 2020).
+        symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
+    """
+
+    temperature: float = 0.1
+    positive_in_denominator: bool = False
+    symmetric: bool = True
+
+
+def contrastive_loss(
+    first: Float[Tensor, "location sample dim"],
+    second: Float[Tensor, "location sample dim"],
+    is_valid: Bool[Tensor, "location sample"],
+    spec: ContrastSpec,
+) -> Float[Tensor, ""]:
+    """Return the mean loss over valid anchors of all ranks.
+
+    Args:
+        first: Embeddings of one band, of any length; they are normalised here, in float32.
+        second: Embeddings of the other band at the same places.
+        is_valid: Where both bands were observed. Elsewhere a sample is neither anchor nor key. A
+            location with fewer than two valid samples has no anchor.
+        spec: Switches.
+
+    Over W ranks the value is this rank's share: the mean of the gradients over ranks, as DDP takes
+    it, is the gradient of one process that holds all samples.
+    """
+    a, b = (F.normalize(part.float(), dim=-1) for part in (first, second))
+    keys_a, keys_b = gather_samples(a), gather_samples(b)
+    valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
+    losses = [_anchored(a, b, keys_a, keys_b, valid_keys, spec)]
+    if spec.symmetric:
+        losses.append(_anchored(b, a, keys_b, keys_a, valid_keys, spec))
+    is_anchor = is_valid & (valid_keys.sum(1, keepdim=True) > 1)
+    per_anchor = torch.where(is_anchor, torch.stack(losses).mean(0), 0.0)
+    anchors = total_over_ranks(is_anchor.sum()).clamp(min=1)
+    return per_anchor.sum() * world_size() / anchors
+
+
+def _anchored(
+    anchors: Float[Tensor, "location sample dim"],
+    positives: Float[Tensor, "location sample dim"],
+    same: Float[Tensor, "location key dim"],
+    other: Float[Tensor, "location key dim"],
+    valid_keys: Bool[Tensor, "location key"],
+    spec: ContrastSpec,
+) -> Float[Tensor, "location sample"]:
+    samples, keys = anchors.shape[1], same.shape[1]
+    start = first_sample(samples)
+    own = torch.zeros(samples, keys, dtype=torch.bool, device=anchors.device)
+    own[:, start : start + samples].fill_diagonal_(fill_value=True)
+    unseen = ~valid_keys[:, None, :]
+    cross_masked = unseen if spec.positive_in_denominator else unseen | own
+    lowest = torch.finfo(torch.float32).min
+    logits = torch.cat(
+        [
+            torch.bmm(anchors, same.mT).div(spec.temperature).masked_fill(unseen | own, lowest),
+            torch.bmm(anchors, other.mT).div(spec.temperature).masked_fill(cross_masked, lowest),
+        ],
+        -1,
+    )
+    positive = (anchors * positives).sum(-1) / spec.temperature
+    return torch.logsumexp(logits, -1) - positive

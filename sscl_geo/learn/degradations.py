@@ -1,0 +1,120 @@
+"""How CoRe damages an image: dropped channels, cut-out squares, blur."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from sscl_geo.frozen import Frozen
+
+
+class DegradationSpec(Frozen):
+    """Strengths; the letter names the three kinds and leaves their strengths open.
+
+    Attributes:
+        group_probability: Chance that, besides single bands, a whole group of bands is dropped.
+        cutouts: Most squares cut out; at least one is.
+        cutout_side: Smallest and largest side of a square as a fraction of the patch.
+        blur_probability: Chance of a blur.
+        blur_sigma: Smallest and largest standard deviation of the blur in pixels.
+        blur_kernel: Side of the blur's kernel in pixels, odd.
+    """
+
+    group_probability: float = Field(default=0.2, ge=0, le=1)
+    cutouts: int = Field(default=4, ge=0)
+    cutout_side: tuple[float, float] = (0.0625, 0.25)
+    blur_probability: float = Field(default=0.5, ge=0, le=1)
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_kernel: int = 13
+
+
+class Degraded(NamedTuple):
+    """A damaged batch and where it was damaged."""
+
+    bands: Float[Tensor, "batch band y x"]
+    is_dropped: Bool[Tensor, "batch band"]
+    is_cut: Bool[Tensor, "batch y x"]
+
+
+def degrade(
+    bands: Float[Tensor, "batch band y x"],
+    groups: Bool[Tensor, "group band"],
+    spec: DegradationSpec,
+    generator: torch.Generator,
+) -> Degraded:
+    """Blur, cut out and drop, each sample by its own draw; dropped bands are exactly 0.
+
+    Args:
+        bands: Normalised bands.
+        groups: Bands that may be dropped together, one row a group.
+        spec: Strengths.
+        generator: Source of all chance, on the CPU.
+
+    The letter lists the damages as dropout, cutout, blur. Blur comes first here: it commutes with
+    dropping whole bands, and no cut or dropped pixel takes on a blurred value.
+    """
+    batch, count, height, width = bands.shape
+    is_dropped = _dropped(batch, count, groups.cpu(), spec, generator).to(bands.device)
+    is_cut = _cut(batch, height, width, spec, generator).to(bands.device)
+    blurred = _blurred(bands, spec, generator)
+    hidden = is_dropped[:, :, None, None] | is_cut[:, None]
+    return Degraded(torch.where(hidden, 0.0, blurred), is_dropped, is_cut)
+
+
+def _dropped(
+    batch: int, count: int, groups: Tensor, spec: DegradationSpec, generator: torch.Generator
+) -> Bool[Tensor, "batch band"]:
+    most = max(count // 2, 1)
+    kept = torch.randint(1, most + 1, (batch, 1), generator=generator)
+    order = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)
+    chosen = torch.randint(len(groups), (batch,), generator=generator)
+    is_grouped = torch.rand(batch, 1, generator=generator) < spec.group_probability
+    is_dropped = (order < kept) | (groups[chosen] & is_grouped)
+    # One band always stays: nothing can be learned from an empty image.
+    spared = (order == count - 1) & is_dropped.all(1, keepdim=True)
+    return is_dropped & ~spared
+
+
+def _cut(
+    batch: int, height: int, width: int, spec: DegradationSpec, generator: torch.Generator
+) -> Bool[Tensor, "batch y x"]:
+    if spec.cutouts == 0:
+        return torch.zeros(batch, height, width, dtype=torch.bool)
+    shape = (batch, spec.cutouts)
+    low, high = (max(int(side * min(height, width)), 1) for side in spec.cutout_side)
+    side = torch.randint(low, high + 1, shape, generator=generator)
+    top = (torch.rand(shape, generator=generator) * (height - side + 1)).long()
+    left = (torch.rand(shape, generator=generator) * (width - side + 1)).long()
+    is_used = torch.arange(spec.cutouts) < torch.randint(
+        1, spec.cutouts + 1, (batch, 1), generator=generator
+    )
+    y, x = torch.arange(height)[:, None], torch.arange(width)
+    top, left, side, is_used = (t[:, :, None, None] for t in (top, left, side, is_used))
+    inside = (y >= top) & (y < top + side) & (x >= left) & (x < left + side)
+    return (inside & is_used).any(1)
+
+
+def _blurred(
+    bands: Float[Tensor, "batch band y x"], spec: DegradationSpec, generator: torch.Generator
+) -> Float[Tensor, "batch band y x"]:
+    batch, count, height, width = bands.shape
+    low, high = spec.blur_sigma
+    sigma = low + (high - low) * torch.rand(batch, generator=generator)
+    is_blurred = torch.rand(batch, generator=generator) < spec.blur_probability
+    reach = torch.arange(spec.blur_kernel) - spec.blur_kernel // 2
+    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(bands)
+    pad = spec.blur_kernel // 2
+    # One group per sample and band, so that every sample has its own kernel.
+    planes = bands.reshape(1, batch * count, height, width)
+    weights = kernel.repeat_interleave(count, 0)[:, None, :, None]
+    vertical = F.conv2d(
+        F.pad(planes, (0, 0, pad, pad), mode="reflect"), weights, groups=batch * count
+    )
+    both = F.conv2d(
+        F.pad(vertical, (pad, pad, 0, 0), mode="reflect"), weights.mT, groups=batch * count
+    ).reshape(bands.shape)
+    return torch.where(is_blurred.to(bands.device)[:, None, None, None], both, bands)

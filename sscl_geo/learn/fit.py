@@ -1,0 +1,214 @@
+"""The training loop: phases of epochs of steps, resumable between epochs at any world size."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
+
+Metrics = dict[str, float | int | str]
+
+
+class Schedule(Frozen):
+    """How long and how fast a phase learns.
+
+    Attributes:
+        epochs: Number of epochs; there is a checkpoint after each.
+        steps: Optimiser steps per epoch.
+        batch: Samples per step over all ranks.
+        patch: Side of a patch in 10 m pixels.
+        learning_rate: Peak rate of AdamW.
+        head_learning_rate: Peak rate of new heads; `learning_rate` if None.
+        weight_decay: Decoupled weight decay of AdamW.
+        warmup: Share of all steps over which the rate rises from 0; it then falls as a half cosine.
+    """
+
+    epochs: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=2)
+    patch: int = Field(ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+
+    @property
+    def total(self) -> int:
+        """Number of steps of all epochs."""
+        return self.epochs * self.steps
+
+    def rate(self, step: int) -> float:
+        """Return the share of the peak rate at a step."""
+        rising = max(int(self.warmup * self.total), 1)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.total - rising, 1)))
+
+
+@runtime_checkable
+class Gang(Protocol):
+    """The ranks that train together, as one of them sees it."""
+
+    @property
+    def rank(self) -> int:
+        """This rank's number."""
+
+    @property
+    def world(self) -> int:
+        """Number of ranks."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module with gradients averaged over ranks."""
+
+    def restore(self) -> bytes | None:
+        """Return the last checkpoint, or None at the first start."""
+
+    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+        """Keep a checkpoint; every rank calls it after every epoch."""
+
+
+class Phase(NamedTuple):
+    """One stretch of training.
+
+    Attributes:
+        name: Its name in the history.
+        task: Module whose call on `(batch, generator)` gives the loss.
+        schedule: How long and how fast.
+        draw: Returns this rank's batch of a step.
+        heads: Prefixes of the parameters that learn with the head's rate.
+    """
+
+    name: str
+    task: nn.Module
+    schedule: Schedule
+    draw: Callable[[int], Batch]
+    heads: tuple[str, ...] = ()
+
+
+def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
+    """Train the phases in order and return the history, one entry an epoch.
+
+    Args:
+        model: Module that holds the parameters of every phase; it is what checkpoints keep.
+        phases: What to train; their tasks share the model's parameters.
+        gang: The ranks.
+        seed: Seed of everything drawn on the device's side.
+    """
+    checkpoint = gang.restore()
+    state: State = from_bytes(checkpoint) if checkpoint else {}
+    done = _progress(state)
+    history: list[Metrics] = list(done.history)
+    if "model" in state:
+        model.load_state_dict(state["model"])  # type: ignore[arg-type]
+    for index, phase in enumerate(phases):
+        if index < done.phase:
+            continue
+        first = done.epoch if index == done.phase else 0
+        optimizer = state.get("optimizer") if index == done.phase and first else None
+        _fit_phase(_Run(model, phase, index, gang, seed, history), first, optimizer)
+    return history
+
+
+class _Progress(NamedTuple):
+    phase: int
+    epoch: int
+    history: list[Metrics]
+
+
+def _progress(state: State) -> _Progress:
+    if not state:
+        return _Progress(0, 0, [])
+    return _Progress(int(state["phase"]), int(state["epoch"]), list(state["history"]))  # type: ignore[call-overload]
+
+
+class _Run(NamedTuple):
+    model: nn.Module
+    phase: Phase
+    number: int
+    gang: Gang
+    seed: int
+    history: list[Metrics]
+
+
+def _fit_phase(run: _Run, first: int, saved: object) -> None:
+    schedule = run.phase.schedule
+    run.model.to(run.gang.device)
+    task = run.gang.wrap(run.phase.task.to(run.gang.device))
+    optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay)
+    rates = LambdaLR(optimizer, schedule.rate)
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])  # type: ignore[index]
+        rates.load_state_dict(saved["rates"])  # type: ignore[index]
+    for epoch in range(first, schedule.epochs):
+        started = time.perf_counter()
+        task.train()
+        torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
+        loss = _epoch(run, task, optimizer, rates, epoch)
+        seconds = time.perf_counter() - started
+        metrics: Metrics = {
+            "phase": run.phase.name,
+            "epoch": epoch + 1,
+            "loss": loss,
+            "patches_per_second": schedule.steps * schedule.batch / seconds,
+        }
+        run.history.append(metrics)
+        is_last = epoch + 1 == schedule.epochs
+        run.gang.report(
+            metrics,
+            to_bytes(
+                {
+                    "model": run.model.state_dict(),
+                    "optimizer": {"optimizer": optimizer.state_dict(), "rates": rates.state_dict()},
+                    "phase": run.number + is_last,
+                    "epoch": 0 if is_last else epoch + 1,
+                    "history": list(run.history),
+                }
+            ),
+        )
+
+
+def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int) -> float:
+    total = torch.zeros((), device=run.gang.device)
+    for step in range(epoch * run.phase.schedule.steps, (epoch + 1) * run.phase.schedule.steps):
+        batch = run.phase.draw(step)
+        loss: Tensor = task(batch, _generator(run.seed, run.number, step))
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        rates.step()
+        total += loss.detach()
+    return float(total) / run.phase.schedule.steps
+
+
+def _generator(*key: int) -> torch.Generator:
+    """Return a generator that is the same on every rank and in every resumed run."""
+    return torch.Generator().manual_seed(_seed(*key))
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _groups(phase: Phase) -> list[dict[str, object]]:
+    named = list(phase.task.named_parameters())
+    heads = [p for name, p in named if name.startswith(phase.heads) and phase.heads]
+    body = [p for name, p in named if not (name.startswith(phase.heads) and phase.heads)]
+    rate = phase.schedule.learning_rate
+    groups: list[dict[str, object]] = [{"params": body, "lr": rate}]
+    if heads:
+        groups.append({"params": heads, "lr": phase.schedule.head_learning_rate or rate})
+    return groups

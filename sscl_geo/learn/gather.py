@@ -1,0 +1,57 @@
+"""Gathering embeddings over ranks so that gradients are those of one process.
+
+The gradient of a loss over keys of all ranks reaches a rank's embeddings from every rank's loss, so
+the backward pass sums over ranks before it keeps a rank's own part. Shortcuts that keep the local
+part only, or let no gradient through the keys, show the same loss and another gradient.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+class _GatherSamples(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
+        ctx.samples = local.shape[1]
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        summed = gradient.contiguous().clone()
+        dist.all_reduce(summed)
+        start = dist.get_rank() * ctx.samples
+        return summed[:, start : start + ctx.samples]
+
+
+def world_size() -> int:
+    """Return the number of ranks that train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_samples(
+    local: Shaped[Tensor, "location sample *rest"],
+) -> Shaped[Tensor, "location samples *rest"]:
+    """Return the samples of all ranks, in the order of ranks; every rank must have equally many."""
+    if world_size() == 1:
+        return local
+    gathered: Tensor = _GatherSamples.apply(local)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def total_over_ranks(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all ranks, without gradient."""
+    summed = value.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(summed)
+    return summed
+
+
+def first_sample(local_samples: int) -> int:
+    """Return where this rank's samples start among those of all ranks."""
+    return dist.get_rank() * local_samples if world_size() > 1 else 0

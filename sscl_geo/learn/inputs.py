@@ -1,0 +1,62 @@
+"""From stored numbers to what a network computes with; training and mapping share it."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn.spec import NetworkSpec
+
+FINEST_GSD = 10
+LARGEST = 5.0
+"""Normalised values are clamped to this many standard deviations."""
+
+Stored = dict[str, Tensor]
+"""Stored numbers `(batch, band, y, x)` of each array, at the array's own resolution."""
+
+
+class Normalised(NamedTuple):
+    """Bands on the 10 m grid as z-scores, 0 where there is no observation; and where there is."""
+
+    values: Float32[Tensor, "batch band y x"]
+    is_valid: Bool[Tensor, "batch band y x"]
+
+
+class Normalise(nn.Module):
+    """Clips, z-scores and brings every band to 10 m (coarser ones bilinearly).
+
+    Args:
+        spec: The network whose inputs it makes.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self._arrays = spec.arrays
+
+    def forward(self, stored: Stored) -> Normalised:
+        """Return the bands of all arrays, in the order of the network's spec."""
+        parts = [self._array(name, stored[name]) for name in self._arrays]
+        values, valid = zip(*parts, strict=True)
+        return Normalised(torch.cat(values, 1), torch.cat(valid, 1))
+
+    def _array(self, name: str, stored: Tensor) -> tuple[Tensor, Tensor]:
+        bands = self._arrays[name]
+        low, high, mean, spread = _columns(bands, stored.device)
+        numbers = stored.float()
+        is_valid = numbers != bands[0].nodata
+        scores = ((numbers.clamp(low, high) - mean) / spread).clamp(-LARGEST, LARGEST)
+        scores = torch.where(is_valid, scores, 0.0)
+        factor = bands[0].gsd // FINEST_GSD
+        if factor == 1:
+            return scores, is_valid
+        finer = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
+        fine = is_valid.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        return torch.where(fine, finer, 0.0), fine
+
+
+def _columns(bands: tuple[BandInput, ...], device: torch.device) -> tuple[Tensor, ...]:
+    rows = torch.tensor([[b.low, b.high, b.mean, b.spread] for b in bands], device=device)
+    return rows.float().T[:, None, :, None, None].unbind(0)

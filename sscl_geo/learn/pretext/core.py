@@ -1,0 +1,64 @@
+"""CoRe: reconstruct the clean image from one with dropped bands, cutouts and blur."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.degradations import DegradationSpec, degrade
+from sscl_geo.learn.network import Encoder, PixelHead
+from sscl_geo.learn.spec import NetworkSpec
+
+
+class Settings(Frozen):
+    """Strengths of CoRe.
+
+    Attributes:
+        degradation: How images are damaged.
+    """
+
+    degradation: DegradationSpec = DegradationSpec()
+
+
+class CoRe(nn.Module):
+    """The pretext task: trains the whole encoder; its reconstruction head is thrown away.
+
+    Args:
+        encoder: The encoder to train.
+        settings: Strengths.
+    """
+
+    def __init__(self, encoder: Encoder, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder = encoder
+        self.head = PixelHead(encoder.spec.backbone.context_width, len(encoder.spec.bands))
+        self.register_buffer("groups", band_groups(encoder.spec), persistent=False)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Return the mean absolute error over all observed pixels of all bands, in z-scores."""
+        bands = self.encoder.normalise(batch.stored)
+        groups = self.get_buffer("groups")
+        degraded = degrade(bands.values, groups, self.settings.degradation, generator)
+        size = (bands.values.shape[2], bands.values.shape[3])
+        rebuilt = self.head(self.encoder(degraded.bands), size)
+        error = (rebuilt - bands.values).abs() * bands.is_valid
+        loss: Tensor = error.sum() / bands.is_valid.sum().clamp(min=1)
+        return loss
+
+
+def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
+    """Return the groups of bands to drop together: each sensor's, and the 10 m bands of optics.
+
+    Dropping all 10 m bands makes the network sharpen the coarser ones.
+    """
+    sensors = [band.name.split(":")[0] for band in spec.bands]
+    rows = [[mine == sensor for mine in sensors] for sensor in dict.fromkeys(sensors)]
+    rows += [[band.array == "r10m/s2" for band in spec.bands]]
+    return torch.tensor([row for row in rows if any(row)])
+
+
+def build(encoder: Encoder, settings: Settings) -> CoRe:
+    """Return the task for an encoder."""
+    return CoRe(encoder, settings)

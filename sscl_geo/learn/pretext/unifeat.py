@@ -1,0 +1,91 @@
+"""UniFeat: features of the same place in different bands and sensors are pulled together."""
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.network import Encoder
+
+
+class Settings(Frozen):
+    """Strengths of UniFeat.
+
+    Attributes:
+        contrast: Switches of the loss.
+        dim: Length of an embedding.
+        locations: Locations drawn per step, without replacement, the same for all samples; all
+            pixels if there are fewer.
+        cross_modal_probability: Chance that the two bands are of two sensors, where there are two;
+            None draws every pair of bands equally often, as the letter does.
+    """
+
+    contrast: ContrastSpec = ContrastSpec()
+    dim: int = Field(default=64, ge=2)
+    locations: int = Field(default=4096, ge=1)
+    cross_modal_probability: float | None = Field(default=None, ge=0, le=1)
+
+
+class UniFeat(nn.Module):
+    """The pretext task: trains the feature extractor; its projection is thrown away.
+
+    Args:
+        encoder: The encoder whose feature extractor is trained.
+        settings: Strengths.
+    """
+
+    def __init__(self, encoder: Encoder, settings: Settings) -> None:
+        super().__init__()
+        if len(encoder.spec.bands) < 2:  # noqa: PLR2004 - a pair
+            raise InvalidInputError("UniFeat contrasts two bands; the cubes have only one")
+        self.settings = settings
+        self.normalise = encoder.normalise
+        self.features = encoder.features
+        width = encoder.features.width
+        self.projection = nn.Sequential(
+            nn.Conv2d(width, width, 1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, settings.dim, 1),
+        )
+        self._sensors = [band.name.split(":")[0] for band in encoder.spec.bands]
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Return the loss of a batch for one pair of bands, equal on all ranks by the generator."""
+        bands = self.normalise(batch.stored)
+        pair = self._pair(generator)
+        values, valid = bands.values[:, pair], bands.is_valid[:, pair].all(1)
+        batch, _, height, width = values.shape
+        chosen = torch.randperm(height * width, generator=generator)[: self.settings.locations]
+        flat = self.features(values).reshape(batch * 2, -1, height, width)
+        embedded = self.projection(flat).flatten(2)[:, :, chosen.to(values.device)]
+        by_location = embedded.reshape(batch, 2, self.settings.dim, -1).permute(1, 3, 0, 2)
+        is_valid = valid.flatten(1)[:, chosen.to(values.device)].T
+        return self._loss(by_location, is_valid)
+
+    def _loss(
+        self,
+        embedded: Float[Tensor, "pair location sample dim"],
+        is_valid: Bool[Tensor, "location sample"],
+    ) -> Float[Tensor, ""]:
+        with torch.autocast(embedded.device.type, enabled=False):
+            return contrastive_loss(embedded[0], embedded[1], is_valid, self.settings.contrast)
+
+    def _pair(self, generator: torch.Generator) -> list[int]:
+        pairs = [(one, two) for two in range(len(self._sensors)) for one in range(two)]
+        cross = [pair for pair in pairs if self._sensors[pair[0]] != self._sensors[pair[1]]]
+        wanted = self.settings.cross_modal_probability
+        if wanted is not None and cross and len(cross) < len(pairs):
+            is_cross = torch.rand((), generator=generator) < wanted
+            pairs = cross if is_cross else [pair for pair in pairs if pair not in cross]
+        index = int(torch.randint(len(pairs), (), generator=generator))
+        return list(pairs[index])
+
+
+def build(encoder: Encoder, settings: Settings) -> UniFeat:
+    """Return the task for an encoder."""
+    return UniFeat(encoder, settings)

@@ -1,0 +1,73 @@
+"""What a network is, as a value that its bundle keeps."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.inputs import BandInput
+
+
+class FeatureSpec(Frozen):
+    """The single-channel feature extractor.
+
+    Attributes:
+        layers: Number of 3x3 convolutions.
+        width: Number of features per band.
+    """
+
+    layers: int = Field(default=3, ge=1)
+    width: int = Field(default=16, ge=1)
+
+
+class BackboneSpec(Frozen):
+    """The segmentation backbone.
+
+    Attributes:
+        name: Name of the backbone plugin.
+        depth: Number of layers of the ResNet.
+        width: Planes of its first stage.
+        output_stride: Pixels of the input per pixel of its last stage.
+        rates: Dilations of the atrous branches of ASPP.
+        context_width: Planes of the penultimate map.
+    """
+
+    name: str = "deeplabv3"
+    depth: Literal[18, 50] = 50
+    width: int = Field(default=64, ge=4)
+    output_stride: Literal[4, 8, 16] = 8
+    rates: tuple[int, ...] = (12, 24, 36)
+    context_width: int = Field(default=256, ge=4)
+
+
+class NetworkSpec(Frozen):
+    """A network without its weights.
+
+    Attributes:
+        bands: Its inputs, in order; bands of one array stand together.
+        features: The feature extractor.
+        backbone: The backbone.
+    """
+
+    bands: tuple[BandInput, ...]
+    features: FeatureSpec = FeatureSpec()
+    backbone: BackboneSpec = BackboneSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        arrays = [band.array for band in self.bands]
+        runs = [a for i, a in enumerate(arrays) if i == 0 or arrays[i - 1] != a]
+        if len({band.name for band in self.bands}) < len(self.bands) or len({*runs}) < len(runs):
+            raise InvalidInputError(
+                "bands of a network must have distinct names and stand together by array"
+            )
+        return self
+
+    @property
+    def arrays(self) -> dict[str, tuple[BandInput, ...]]:
+        """The inputs that each array gives, in order."""
+        grouped: dict[str, tuple[BandInput, ...]] = {}
+        for band in self.bands:
+            grouped[band.array] = (*grouped.get(band.array, ()), band)
+        return grouped

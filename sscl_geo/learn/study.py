@@ -1,0 +1,55 @@
+"""A study: every number that decides what is learned, and none that says where."""
+
+from pydantic import Field, JsonValue
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.fit import Schedule
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec
+
+
+class PretextStudy(Frozen):
+    """One pretext task.
+
+    Attributes:
+        name: Name of the pretext plugin.
+        schedule: How long and how fast.
+        settings: Fields of the plugin's `Settings`; its defaults where absent.
+    """
+
+    name: str
+    schedule: Schedule
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class FinetuneStudy(Frozen):
+    """Finetuning.
+
+    Attributes:
+        schedule: How long and how fast.
+        is_balanced: Whether patches are drawn class by class instead of pixel by pixel.
+    """
+
+    schedule: Schedule
+    is_balanced: bool = False
+
+
+class Study(Frozen):
+    """What is learned and how.
+
+    Attributes:
+        features: The single-channel feature extractor.
+        backbone: The backbone.
+        pretexts: Pretext tasks in their order.
+        finetune: Finetuning.
+        window: Side of an inference window in 10 m pixels.
+        halo: Pixels of a window, on each side, that blend with its neighbours.
+        seed: Seed of everything drawn.
+    """
+
+    features: FeatureSpec = FeatureSpec()
+    backbone: BackboneSpec = BackboneSpec()
+    pretexts: tuple[PretextStudy, ...]
+    finetune: FinetuneStudy
+    window: int = 256
+    halo: int = 32
+    seed: int = 0

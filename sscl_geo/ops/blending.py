@@ -1,0 +1,59 @@
+"""Overlapping windows of probabilities, blended into one tile."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from sscl_geo.geo.grid import Window
+from sscl_geo.ops.windows import Lattice, blend_weights
+
+
+class Blended(NamedTuple):
+    """Per pixel: position of the most probable class, its probability, and whether it was seen."""
+
+    position: Int64[np.ndarray, "y x"]
+    probability: Float32[np.ndarray, "y x"]
+    is_seen: Bool[np.ndarray, "y x"]
+
+
+class Blend:
+    """A tile's running sum of weighted probabilities.
+
+    The sum of a pixel depends only on the windows that see it and their order, which is the
+    lattice's; so two tiles that share a pixel compute the same bits.
+
+    Args:
+        tile: The tile's pixels.
+        classes: Number of classes.
+        lattice: The lattice of the windows.
+    """
+
+    def __init__(self, tile: Window, classes: int, lattice: Lattice) -> None:
+        self._tile = tile
+        self._weights = blend_weights(lattice)
+        self._sum = np.zeros((classes, tile.height, tile.width), np.float32)
+        self._is_seen = np.zeros((tile.height, tile.width), np.bool_)
+
+    def add(
+        self,
+        window: Window,
+        probabilities: Float32[np.ndarray, "class y x"],
+        is_seen: Bool[np.ndarray, "y x"],
+    ) -> None:
+        """Take a window that may reach over the tile's edge."""
+        tile = self._tile
+        top, left = max(window.y, tile.y), max(window.x, tile.x)
+        bottom = min(window.y + window.height, tile.y + tile.height)
+        right = min(window.x + window.width, tile.x + tile.width)
+        mine = np.s_[top - tile.y : bottom - tile.y, left - tile.x : right - tile.x]
+        its = np.s_[top - window.y : bottom - window.y, left - window.x : right - window.x]
+        self._sum[:, *mine] += probabilities[:, *its] * self._weights[its]
+        self._is_seen[mine] |= is_seen[its]
+
+    def result(self) -> Blended:
+        """Return the tile; a tie goes to the class that comes first."""
+        total = self._sum.sum(axis=0)
+        best = self._sum.max(axis=0)
+        share = np.divide(best, total, out=np.zeros_like(best), where=total > 0)
+        return Blended(self._sum.argmax(axis=0), share, self._is_seen)

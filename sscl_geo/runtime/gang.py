@@ -1,0 +1,74 @@
+"""Training jobs: what a gang of ranks needs to know, and what a rank can do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from sscl_geo.frozen import Frozen
+
+Metrics = Mapping[str, float | int | str]
+
+
+class Ranks(Frozen):
+    """Where a training job runs; never changes what it computes but for the order of sums.
+
+    Attributes:
+        ranks: Number of Ray Train workers; 0 trains in this process, without Ray.
+        address: Address of a Ray cluster; None starts one here, or joins the one that runs this
+            process as a Ray job.
+        gpus: Whether each rank has a GPU.
+        max_failures: How often dead workers are replaced before the job gives up.
+    """
+
+    ranks: int = Field(default=0, ge=0)
+    address: str | None = None
+    gpus: bool = False
+    max_failures: int = Field(default=3, ge=0)
+
+    @property
+    def gang(self) -> str:
+        """Name of the gang plugin."""
+        return "ray_train" if self.ranks else "local"
+
+
+@runtime_checkable
+class Rank(Protocol):
+    """One of the ranks that train together."""
+
+    @property
+    def rank(self) -> int:
+        """This rank's number."""
+
+    @property
+    def world(self) -> int:
+        """Number of ranks."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module with gradients averaged over ranks."""
+
+    def restore(self) -> bytes | None:
+        """Return the last checkpoint, or None at the first start."""
+
+    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+        """Keep a checkpoint; every rank calls it after every epoch."""
+
+
+def told(metrics: Metrics) -> str:
+    """Return metrics as one line."""
+    shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
+    return "  ".join(shown)
+
+
+def keep_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a killed writer leaves the old one."""
+    pending = path.with_suffix(".partial")
+    pending.write_bytes(content)
+    pending.replace(path)

@@ -1,0 +1,56 @@
+"""One rank, in this process."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sscl_geo.runtime.gang import Metrics, Rank, Ranks, keep_whole, told
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class LocalRank:
+    """The only rank there is.
+
+    Args:
+        folder: Folder of the run, which holds its last checkpoint.
+        spec: Whether there is a GPU.
+    """
+
+    rank = 0
+    world = 1
+
+    def __init__(self, folder: Path, spec: Ranks) -> None:
+        self._path = folder / CHECKPOINT
+        self.device = torch.device("cuda" if spec.gpus else "cpu")
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module as it is."""
+        return module
+
+    def restore(self) -> bytes | None:
+        """Return the last checkpoint, or None at the first start."""
+        return self._path.read_bytes() if self._path.exists() else None
+
+    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+        """Keep a checkpoint in place of the last one."""
+        keep_whole(self._path, checkpoint)
+        if sys.stderr.isatty():
+            sys.stderr.write(told(metrics) + "\n")
+
+
+@contextmanager
+def session(spec: Ranks) -> Iterator[None]:  # noqa: ARG001 - every gang takes it
+    """Hold nothing: this process is there anyway."""
+    yield
+
+
+def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
+    """Run a job in this process and return its last checkpoint; a second run resumes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job(LocalRank(folder, spec))
+    return (folder / CHECKPOINT).read_bytes()

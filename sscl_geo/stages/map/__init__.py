@@ -1,0 +1,121 @@
+"""From a model and a cube to a wall-to-wall map: one unit maps one tile."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.grid import Grid
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.bundle import Bundle, read_card
+from sscl_geo.io.cubes import Cube
+from sscl_geo.io.layout import map_layout
+from sscl_geo.io.publish.classes import publish_landcover
+from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.ops.windows import checked_lattice
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Machines, Outcome, Stage
+from sscl_geo.stages.map.tile import Job, MapUnit, map_unit, unit_bytes
+
+__all__ = ["cog_path", "make_map"]
+
+VERSION = 1
+
+
+def make_map(
+    cube: Path, model: Path, out: Path, machines: Machines, tile_px: int | None = None
+) -> Summary:
+    """Map a cube, or finish a map that was begun, and write a COG of each zone beside it.
+
+    Args:
+        cube: The cube; probabilities of its periods are averaged.
+        model: Bundle of a finetuned model.
+        out: The map's path.
+        machines: Where to run.
+        tile_px: Side of a tile at 10 m; the cube's if None. It does not change the map.
+
+    Raises:
+        InvalidInputError: The bundle cannot map, the cube lacks bands, or something else stands at
+            `out`.
+        PlanConflictError: Another command made the store at `out`.
+        HolesError: Tiles failed.
+    """
+    source, bundle = Cube.open(cube), read_card(model)
+    legend = _checked_legend(bundle, model)
+    source.wanted([band.name for band in NetworkSpec.model_validate(bundle.network).bands])
+    grids = tuple(grid.replace(tile_px=tile_px or grid.tile_px) for grid in source.spec.grids)
+    store = _store(out, _plan(source, bundle, grids), grids, legend)
+    job = Job(
+        cube=cube.resolve(),
+        model=model.resolve(),
+        weights_sha256=bundle.weights_sha256,
+        out=out.resolve(),
+    )
+    return execute(_stage(job, bundle, legend, grids, store), out, machines, "map")
+
+
+def _stage(
+    job: Job, bundle: Bundle, legend: Legend, grids: tuple[Grid, ...], store: Store
+) -> Stage:
+    return Stage(
+        plan=partial(_units, grids),
+        prepare=store.sweep,
+        run=partial(map_unit, job),
+        publish=partial(_publish, store, grids, legend),
+        memory=partial(unit_bytes, bundle, grids[0].tile_px),
+    )
+
+
+def _units(grids: tuple[Grid, ...]) -> tuple[MapUnit, ...]:
+    return tuple(MapUnit(tile=t, window=grid.window(t)) for grid in grids for t in grid.tiles)
+
+
+def _checked_legend(bundle: Bundle, model: Path) -> Legend:
+    if bundle.legend is None:
+        raise InvalidInputError(
+            f"{model} is an encoder and cannot map; finetune it with `sscl-geo finetune`"
+        )
+    checked_lattice(bundle.window, bundle.halo)
+    return bundle.legend
+
+
+def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
+    return Plan(
+        kind="map",
+        stage_version=VERSION,
+        arguments={
+            "cube": source.store.plan.digest,
+            "model": bundle.weights_sha256,
+            "tile_px": grids[0].tile_px,
+        },
+        content={
+            "grids": [grid.model_dump(mode="json") for grid in grids],
+            "legend": None if bundle.legend is None else bundle.legend.model_dump(mode="json"),
+        },
+    )
+
+
+def _store(out: Path, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
+    existing = read_plan(out)
+    if existing is not None:
+        existing.check(plan, out)
+        return Store(out, existing)
+    attributes = {"title": "Land cover", "history": f"sscl_geo {plan.package_version}"}
+    return Store.create(out, plan, map_layout(grids, legend, attributes), {})
+
+
+def _publish(
+    store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
+) -> None:
+    records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
+    store.put(TILES, records_table(records))
+    for grid in grids:
+        publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
+
+
+def cog_path(map_path: Path, grid: Grid, grids: tuple[Grid, ...]) -> Path:
+    """Return the path of a zone's COG: beside the map, named by the zone if there are several."""
+    name = map_path.stem if len(grids) == 1 else f"{map_path.stem}-{grid.zone}"
+    return map_path.with_name(f"{name}.tif")

@@ -1,0 +1,94 @@
+"""The numbers of a report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sscl_geo.geo.legend import LandClass
+from sscl_geo.io.agreement import agreement
+from sscl_geo.io.cubes import Classes
+from sscl_geo.ops.scores import Evaluation
+
+HECTARES_PER_PIXEL = 0.01
+"""A pixel of 10 m x 10 m."""
+
+
+class Row(NamedTuple):
+    """A map's name and its scores."""
+
+    name: str
+    scores: Evaluation
+
+
+class ClassRow(NamedTuple):
+    """One class: IoU in each map, and user's and producer's accuracy of the first."""
+
+    item: LandClass
+    reference: int
+    precision: str
+    recall: str
+    iou: tuple[str, ...]
+
+
+class Cell(NamedTuple):
+    """One cell of a confusion matrix: pixels, and their share of the reference class."""
+
+    pixels: int
+    share: float
+
+
+class AreaRow(NamedTuple):
+    """The mapped area of one class."""
+
+    item: LandClass
+    hectares: float
+    share: float
+
+
+def scored(name: str, map_path: Path, reference: Path) -> Row:
+    """Return a map's scores against reference labels."""
+    return Row(name, agreement(map_path, reference))
+
+
+def class_rows(rows: Sequence[Row]) -> list[ClassRow]:
+    """Return one row a class of the legend."""
+    first = rows[0].scores
+    return [
+        ClassRow(
+            item,
+            sum(first.matrix[index]),
+            _percent(first.precision[index]),
+            _percent(first.recall[index]),
+            tuple(_percent(row.scores.iou[index]) for row in rows),
+        )
+        for index, item in enumerate(first.legend.classes)
+    ]
+
+
+def matrix_rows(scores: Evaluation) -> list[tuple[LandClass, list[Cell]]]:
+    """Return the confusion matrix, one row a reference class that occurs."""
+    return [
+        (item, [Cell(pixels, pixels / sum(row)) for pixels in row])
+        for item, row in zip(scores.legend.classes, scores.matrix, strict=True)
+        if sum(row)
+    ]
+
+
+def areas(mapped: Classes) -> list[AreaRow]:
+    """Return the mapped area of each class, counted in pixels."""
+    counts = np.zeros(256, np.int64)
+    for grid in mapped.grids:
+        for tile in grid.tiles:
+            landcover = mapped.read(grid.zone, grid.window(tile))
+            counts += np.bincount(landcover.ravel(), minlength=256)
+    total = max(int(counts[list(mapped.legend.values)].sum()), 1)
+    return [
+        AreaRow(item, counts[item.value] * HECTARES_PER_PIXEL, counts[item.value] / total)
+        for item in mapped.legend.classes
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
