@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sscl_geo.errors import InvalidInputError
+
+FrozenT = TypeVar("FrozenT", bound="Frozen")
 
 
 class Frozen(BaseModel):
@@ -22,12 +24,9 @@ class Frozen(BaseModel):
         """Hexadecimal SHA-256 of the value's canonical JSON."""
         return digest(self.model_dump(mode="json"))
 
-    def replace(self, **changes: object) -> Self:
+    def replace(self: FrozenT, **changes: object) -> FrozenT:
         """Return a validated copy with some fields changed."""
         return type(self).model_validate({**self.model_dump(), **changes})
-
-
-FrozenT = TypeVar("FrozenT", bound=Frozen)
 
 
 def canonical_json(value: object) -> str:
@@ -56,6 +55,8 @@ def parse(kind: type[FrozenT], fields: Mapping[str, object], source: str) -> Fro
     """
     try:
         return kind.model_validate(dict(fields))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{source}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -72,7 +73,7 @@ def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
     """
     try:
         fields = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InvalidInputError(
             f"{path} cannot be read as YAML: {str(error).splitlines()[0]}"
         ) from None

@@ -24,6 +24,9 @@ settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("repeatable")
 
 
+from sscl_geo.demo.serve import served  # noqa: E402 - after the hook
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """Folder of the real samples."""
@@ -36,7 +39,5 @@ def realdata() -> Path:
 @pytest.fixture(scope="session")
 def real_api(realdata: Path) -> Iterator[str]:
     """Address of a STAC API that serves the real samples; their files come over HTTP."""
-    from sscl_geo.demo.serve import served
-
     with served(realdata / "stac" / "catalog.json") as urls:
         yield urls.api

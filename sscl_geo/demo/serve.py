@@ -24,9 +24,11 @@ START_SECONDS = 30.0
 _FILES_APP = """
 import sys
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-files = StaticFiles(directory=sys.argv[1])
-uvicorn.run(files, host=sys.argv[2], port=int(sys.argv[3]), log_level="warning")
+files = Mount("/", StaticFiles(directory=sys.argv[1]))
+uvicorn.run(Starlette(routes=[files]), host=sys.argv[2], port=int(sys.argv[3]), log_level="warning")
 """
 
 
@@ -56,9 +58,9 @@ def served(catalog: Path, port: int = 0) -> Iterator[Served]:
         documents = _absolute(catalog, urls.files, folder)
         root = str(catalog.resolve().parent)
         files = [sys.executable, "-c", _FILES_APP, root, HOST, str(ports[1])]
-        stack.enter_context(_running(files, urls.files))
+        stack.enter_context(_running(files, urls.files, folder / "files.log"))
         api = [_rustac(), "serve", "--addr", f"{HOST}:{ports[0]}", *map(str, documents)]
-        stack.enter_context(_running(api, urls.api))
+        stack.enter_context(_running(api, urls.api, folder / "api.log"))
         yield urls
 
 
@@ -106,21 +108,22 @@ def _rustac() -> str:
 
 
 @contextmanager
-def _running(command: list[str], url: str) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 - our own two servers
-    try:
-        _wait(process, url)
-        yield
-    finally:
-        process.terminate()
-        process.communicate()
+def _running(command: list[str], url: str, log: Path) -> Iterator[None]:
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)  # noqa: S603 - our servers
+        try:
+            _wait(process, url, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            said = (process.communicate()[1] or b"").decode(errors="replace").strip()
+            said = log.read_text(errors="replace").strip()
             last = (said.splitlines() or ["no output"])[-1]
             raise CatalogError(f"the server at {url} ended at once: {last}")
         if _answers(url):

@@ -37,6 +37,8 @@ def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
             west of east. A box that crosses the antimeridian has `west > east` and spans at most
             180 degrees, so that swapped sides are not taken for one.
     """
+    west = -EAST_EDGE if west == EAST_EDGE else west
+    east = EAST_EDGE if east == -EAST_EDGE else east
     box = BBox(west, south, east, north)
     told = "--bbox " + " ".join(f"{value:g}" for value in box)
     if not (abs(west) <= EAST_EDGE >= abs(east) and abs(south) <= POLE >= abs(north)):
@@ -46,9 +48,23 @@ def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
         )
     if south >= north:
         raise InvalidInputError(f"{told}: south must be below north; give the order W S E N")
-    if (east - west) % 360 > MAX_SPAN or west == east:
+    if west == east or (west > east and east - west + 360 > MAX_SPAN):
         raise InvalidInputError(
             f"{told}: west must be west of east; give the order W S E N (a box over the "
             "antimeridian has W > E, such as 178 -18 -179 -16)"
         )
     return box
+
+
+def meet(one: BBox, other: BBox) -> bool:
+    """Whether two boxes share a point; either may cross the antimeridian."""
+    return any(_touch(mine, theirs) for mine in one.split() for theirs in other.split())
+
+
+def _touch(one: BBox, other: BBox) -> bool:
+    return (
+        one.west <= other.east
+        and other.west <= one.east
+        and one.south <= other.north
+        and other.south <= one.north
+    )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -24,7 +24,10 @@ SNAP = 60
 CHUNK_PX = 256
 """Side of a chunk at 10 m; a tile is a whole number of chunks."""
 
-_EDGE_POINTS = 21
+# Points per side of a rectangle that is carried to another CRS: its edges bend. The box of a
+# continent bends by less than a metre between so many points, that of a tile by millimetres.
+_BOX_POINTS = 2001
+_TILE_POINTS = 21
 
 
 class Window(NamedTuple):
@@ -77,8 +80,8 @@ class Block(NamedTuple):
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right and top in the CRS's metres."""
-        left, top = self.transform * (0, 0)
-        right, bottom = self.transform * (self.width, self.height)
+        left, top = self.transform @ (0, 0)
+        right, bottom = self.transform @ (self.width, self.height)
         return left, bottom, right, top
 
 
@@ -99,7 +102,7 @@ class Grid(Frozen):
     tile_px: int = 2048
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "Grid":
         if any(value % SNAP for value in self.origin) or any(n * GSD % SNAP for n in self.shape):
             raise InvalidInputError(
                 f"grid origin {self.origin} and shape {self.shape} must be whole multiples "
@@ -144,7 +147,7 @@ class Grid(Frozen):
         corner = Affine.translation(
             self.origin[0] + window.x * gsd, self.origin[1] - window.y * gsd
         )
-        return Block(self.crs, corner * Affine.scale(gsd, -gsd), window.height, window.width)
+        return Block(self.crs, corner @ Affine.scale(gsd, -gsd), window.height, window.width)
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
@@ -156,7 +159,7 @@ class Grid(Frozen):
 def tile_bbox(grid: Grid, tile: Tile) -> BBox:
     """Return a box in degrees that holds the tile's ground."""
     left, bottom, right, top = grid.block(grid.window(tile)).bounds
-    x, y = _rectangle_edge(left, bottom, right, top)
+    x, y = _rectangle_edge(left, bottom, right, top, _TILE_POINTS)
     longitude, latitude = _transformer(grid.crs, "EPSG:4326").transform(x, y)
     west, east = float(longitude.min()), float(longitude.max())
     if east - west > 180:  # noqa: PLR2004 - the box crosses the antimeridian
@@ -176,8 +179,9 @@ def grids_of(bbox: BBox, choice: str, tile_px: int) -> tuple[Grid, ...]:
     Raises:
         InvalidInputError: The CRS is unknown or not in metres, or UTM does not cover the latitude.
     """
-    pieces = _zones(bbox) if choice == "auto" else [(_metric(choice), bbox.split()[0])]
-    return tuple(_grid(crs, piece, tile_px) for crs, piece in pieces)
+    if choice != "auto":
+        return (_grid(_metric(choice), bbox.split(), tile_px),)
+    return tuple(_grid(crs, (piece,), tile_px) for crs, piece in _zones(bbox))
 
 
 def _zones(bbox: BBox) -> Iterator[tuple[str, BBox]]:
@@ -189,17 +193,13 @@ def _zones(bbox: BBox) -> Iterator[tuple[str, BBox]]:
         )
     hemisphere = 326 if (bbox.south + bbox.north) / 2 >= 0 else 327
     for part in bbox.split():
-        first, last = _zone_number(part.west), _zone_number(math.nextafter(part.east, -181))
+        first, last = int((part.west + 180) // 6) + 1, math.ceil((part.east + 180) / 6)
         for number in range(first, last + 1):
             edge = 6 * number - 186
             yield (
                 f"EPSG:{hemisphere}{number:02d}",
                 part._replace(west=max(part.west, edge), east=min(part.east, edge + 6)),
             )
-
-
-def _zone_number(longitude: float) -> int:
-    return min(int((longitude + 180) // 6) + 1, 60)
 
 
 def _metric(name: str) -> str:
@@ -214,11 +214,17 @@ def _metric(name: str) -> str:
             f"--grid {name!r}: must be a projected CRS in metres, such as EPSG:3035 or EPSG:6933"
         )
         raise InvalidInputError(message)
-    return name.upper()
+    code = crs.to_epsg()
+    if code is None:
+        raise InvalidInputError(
+            f"--grid {name!r}: has no EPSG code; give one that has, such as EPSG:3035"
+        )
+    return f"EPSG:{code}"
 
 
-def _grid(crs: str, bbox: BBox, tile_px: int) -> Grid:
-    longitude, latitude = _rectangle_edge(bbox.west, bbox.south, bbox.east, bbox.north)
+def _grid(crs: str, parts: tuple[BBox, ...], tile_px: int) -> Grid:
+    edges = [_rectangle_edge(p.west, p.south, p.east, p.north, _BOX_POINTS) for p in parts]
+    longitude, latitude = (np.concatenate(axis) for axis in zip(*edges, strict=True))
     x, y = _transformer("EPSG:4326", crs).transform(longitude, latitude)
     left, top = _snap(x.min(), math.floor), _snap(y.max(), math.ceil)
     right, bottom = _snap(x.max(), math.ceil), _snap(y.min(), math.floor)
@@ -236,9 +242,9 @@ def _snap(value: float, rounding: Callable[[float], int]) -> int:
 
 
 def _rectangle_edge(
-    left: float, bottom: float, right: float, top: float
+    left: float, bottom: float, right: float, top: float, points: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    across, up = np.linspace(left, right, _EDGE_POINTS), np.linspace(bottom, top, _EDGE_POINTS)
+    across, up = np.linspace(left, right, points), np.linspace(bottom, top, points)
     x = np.concatenate([across, across, np.full_like(up, left), np.full_like(up, right)])
     y = np.concatenate([np.full_like(across, bottom), np.full_like(across, top), up, up])
     return x, y

@@ -1,7 +1,6 @@
 """Legends: the classes of a map, and how labels of another coding become them."""
 
 import re
-from typing import Self
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -66,7 +65,7 @@ class Legend(Frozen):
     ignored: tuple[int, ...] = ()
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _distinct(self) -> "Legend":
         values = [item.value for item in self.classes]
         sources = [source for item in self.classes for source in item.sources or (item.value,)]
         if len(values) < 2 or len({*values}) < len(values) or len({*sources}) < len(sources):  # noqa: PLR2004
@@ -97,7 +96,8 @@ class Legend(Frozen):
             code: item.value for item in self.classes for code in item.sources or (item.value,)
         }
         present, inverse = np.unique(labels, return_inverse=True)
-        unknown = [int(value) for value in present if int(value) not in table]
+        # A fraction equals no class, and `item` keeps it one.
+        unknown = [value.item() for value in present if value.item() not in table]
         if unknown:
             raise InvalidInputError(
                 f"{source} holds the values {unknown}, which legend {self.name!r} does not "

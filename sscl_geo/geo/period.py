@@ -69,6 +69,13 @@ def _pieces(whole: Period, count: int, unit: str) -> Iterator[Period]:
 
 
 def _after(start: date, count: int, unit: str) -> date:
+    try:
+        return _shifted(start, count, unit)
+    except (ValueError, OverflowError):
+        return date.max
+
+
+def _shifted(start: date, count: int, unit: str) -> date:
     if unit == "D":
         return start + timedelta(days=count)
     months = start.month - 1 + count * (12 if unit == "Y" else 1)

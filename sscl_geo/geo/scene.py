@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.bbox import BBox, meet
 
 
 class Scene(Frozen):
@@ -41,13 +41,4 @@ class Scene(Frozen):
 
     def overlaps(self, box: BBox) -> bool:
         """Whether the footprint's box meets another box; either may cross the antimeridian."""
-        return any(_meet(mine, theirs) for mine in self.bbox.split() for theirs in box.split())
-
-
-def _meet(one: BBox, other: BBox) -> bool:
-    return (
-        one.west <= other.east
-        and other.west <= one.east
-        and one.south <= other.north
-        and other.south <= one.north
-    )
+        return meet(self.bbox, box)

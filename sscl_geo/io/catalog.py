@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import pystac
 import requests
+from pystac.errors import STACTypeError
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from urllib3 import Retry
 
-from sscl_geo.errors import CatalogError, SsclGeoError
-from sscl_geo.geo.bbox import BBox
+from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
+from sscl_geo.frozen import parse
+from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
@@ -20,6 +22,7 @@ from sscl_geo.io.profile import SensorSource, Source, is_url
 from sscl_geo.io.trust import checked_href
 
 PAGE = 100
+_BOX_LENGTHS = (4, 6)
 TIMEOUT = (10, 60)
 """Seconds to connect and to wait for bytes."""
 
@@ -66,29 +69,33 @@ def to_scene(item: pystac.Item, sensor: Sensor, place: SensorSource, source: Sou
             DN convention.
         UntrustedHrefError: An asset's address is not one that the catalogue may name.
     """
-    if item.datetime is None or item.bbox is None:
-        raise CatalogError("the item has no datetime or no bbox")
-    _check_product(item.properties, sensor)
+    if item.datetime is None or len(item.bbox or ()) not in _BOX_LENGTHS:
+        raise CatalogError("the item has no datetime or no bbox of four or six numbers")
+    _check_product(item.properties, sensor, place)
     hrefs = tuple((band, _href(item, key, source)) for band, key in place.assets.items())
     offset = _offset(item, sensor, place)
-    return Scene(
-        id=item.id,
-        collection=item.collection_id or "",
-        sensor=sensor.name,
-        datetime=item.datetime,
-        bbox=BBox(*_flat(item.bbox)),
-        hrefs=hrefs,
-        mask_href=_href(item, place.mask, source) if place.mask in item.assets else None,
-        harmonise=offset.harmonise,
-        witness=offset.witness,
-        orbit=str(item.properties.get("sat:orbit_state") or "unknown"),
-        relative_orbit=item.properties.get("sat:relative_orbit"),
-    )
+    fields = {
+        "id": item.id,
+        "collection": item.collection_id or "",
+        "sensor": sensor.name,
+        "datetime": item.datetime,
+        "bbox": _flat(item.bbox or []),
+        "hrefs": hrefs,
+        "mask_href": _href(item, place.mask, source) if place.mask in item.assets else None,
+        "harmonise": offset.harmonise,
+        "witness": offset.witness,
+        "orbit": str(item.properties.get("sat:orbit_state") or "unknown"),
+        "relative_orbit": item.properties.get("sat:relative_orbit"),
+    }
+    try:
+        return parse(Scene, fields, "the item")
+    except InvalidInputError as error:
+        raise CatalogError(str(error)) from None
 
 
-def _check_product(properties: Mapping[str, object], sensor: Sensor) -> None:
+def _check_product(properties: Mapping[str, object], sensor: Sensor, place: SensorSource) -> None:
     product = str(properties.get("sar:product_type") or "")
-    if sensor.kind == "sar" and product not in sensor.product_types:
+    if sensor.kind == "sar" and product not in (place.product_types or sensor.product_types):
         raise CatalogError(f"product type {product!r} is not {sensor.name}")
 
 
@@ -115,7 +122,7 @@ def _items(
     source: Source, collections: tuple[str, ...], bbox: BBox, interval: Period
 ) -> Iterator[pystac.Item]:
     if not is_url(source.address):
-        yield from _static_items(source.address, collections)
+        yield from _static_items(source.address, collections, bbox, interval)
         return
     try:
         client = Client.open(source.address, stac_io=_transport())
@@ -130,14 +137,31 @@ def _items(
         ) from None
 
 
-def _static_items(path: str, collections: tuple[str, ...]) -> Iterator[pystac.Item]:
+def _static_items(
+    path: str, collections: tuple[str, ...], bbox: BBox, interval: Period
+) -> Iterator[pystac.Item]:
     try:
         catalog = pystac.Catalog.from_file(path)
         for item in catalog.get_items(recursive=True):
-            if item.collection_id in collections:
+            if item.collection_id in collections and _meets(item, bbox, interval):
                 yield item
-    except (OSError, pystac.STACError, ValueError, KeyError) as error:
+    except (
+        OSError,
+        pystac.STACError,
+        STACTypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise CatalogError(f"{path} cannot be read as a STAC catalogue: {_brief(error)}") from None
+
+
+def _meets(item: pystac.Item, bbox: BBox, interval: Period) -> bool:
+    """Whether an API would answer with the item; one without a place or time is for `to_scene`."""
+    if item.datetime is None or len(item.bbox or ()) not in _BOX_LENGTHS:
+        return True
+    return meet(BBox(*_flat(item.bbox or [])), bbox) and item.datetime in interval
 
 
 def _transport() -> StacApiIO:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -31,7 +31,7 @@ class Cube(NamedTuple):
     spec: CubeSpec
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path) -> "Cube":
         """Open a cube.
 
         Raises:
@@ -92,7 +92,7 @@ class Classes(NamedTuple):
     name: str
 
     @classmethod
-    def open(cls, path: Path, kind: str) -> Self:
+    def open(cls, path: Path, kind: str) -> "Classes":
         """Open `labels` or a `map`.
 
         Raises:

@@ -9,6 +9,7 @@ import pyogrio
 import rasterio
 import rasterio.features
 from jaxtyping import Shaped
+from pandas.api.types import is_integer_dtype
 from pyogrio.errors import DataSourceError
 from rasterio.errors import RasterioIOError
 
@@ -60,7 +61,7 @@ class VectorLabels:
             raise InvalidInputError(
                 f"{path} has no column {column!r}; name one of {known} with --column"
             )
-        if frame.crs is None or not np.issubdtype(frame[column].dtype, np.integer):
+        if frame.crs is None or not is_integer_dtype(frame[column].dtype):
             raise InvalidInputError(f"{path}: needs a CRS and whole numbers in column {column!r}")
         self._frame = frame
         self._column = column

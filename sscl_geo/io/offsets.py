@@ -49,13 +49,20 @@ def _votes(
     properties: Mapping[str, object], asset: Mapping[str, object]
 ) -> Iterator[tuple[Witness, bool]]:
     bands = asset.get("raster:bands") or asset.get("bands")
-    first = bands[0] if isinstance(bands, list) and bands else {}
+    first = bands[0] if isinstance(bands, list) and bands and isinstance(bands[0], dict) else {}
     offset = first.get("offset", first.get("raster:offset"))
     if offset is not None:
-        yield "raster_bands", float(offset) < 0
+        yield "raster_bands", _number(offset, "offset") < 0
     baseline = properties.get("s2:processing_baseline") or properties.get("processing:version")
     if baseline is not None:
-        yield "processing_baseline", float(str(baseline)) >= _SINCE_BASELINE
+        yield "processing_baseline", _number(baseline, "baseline") >= _SINCE_BASELINE
     applied = properties.get("earthsearch:boa_offset_applied")
     if applied is not None:
         yield "boa_offset_applied", not applied
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise CatalogError(f"{name} {value!r} of the DN is not a number") from None

@@ -17,12 +17,15 @@ class SensorSource(Frozen):
         collections: STAC collection ids.
         assets: Asset key of each band.
         mask: Asset key of the Scene Classification Layer, for optical sensors.
+        product_types: Values of STAC `sar:product_type` that are this sensor here; the sensor's own
+            if empty. By it a catalogue's profile vouches for items that name another product.
         offset_witnesses: Metadata that tell the DN convention, for optical sensors.
     """
 
     collections: tuple[str, ...]
     assets: dict[str, str]
     mask: str | None = None
+    product_types: tuple[str, ...] = ()
     offset_witnesses: tuple[Witness, ...] = ()
 
 

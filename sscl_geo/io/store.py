@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -77,7 +77,7 @@ class Store:
         self._arrays: dict[str, ZarrArray] = {}
 
     @classmethod
-    def open(cls, path: Path, kind: str) -> Self:
+    def open(cls, path: Path, kind: str) -> "Store":
         """Open an existing store.
 
         Raises:
@@ -99,7 +99,7 @@ class Store:
         layout: Layout,
         tables: Mapping[str, bytes],
         fill: "Callable[[Store], None]" = lambda _: None,
-    ) -> Self:
+    ) -> "Store":
         """Create a store whole: until it is, nothing stands at `path`.
 
         Args:

@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sscl_geo.errors import UntrustedHrefError
 
@@ -27,7 +27,7 @@ def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
         raise UntrustedHrefError(
             f"asset address {shown!r}: holds characters or a path that no plain address has"
         )
-    parts = urlsplit(href)
+    parts = _split(href)
     if parts.scheme in _WEB:
         return _checked_host(href, parts.hostname or "", hosts)
     if (
@@ -41,6 +41,13 @@ def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
     )
 
 
+def _split(href: str) -> SplitResult:
+    try:
+        return urlsplit(href)
+    except ValueError as error:
+        raise UntrustedHrefError(f"asset address is malformed: {error}") from None
+
+
 def _checked_host(href: str, host: str, hosts: tuple[str, ...]) -> str:
     if any(fnmatch.fnmatchcase(host.lower(), pattern.lower()) for pattern in hosts):
         return href
@@ -52,5 +59,8 @@ def _checked_host(href: str, host: str, hosts: tuple[str, ...]) -> str:
 
 def redacted(href: str) -> str:
     """Return an address without its query, which may hold a signature, and without credentials."""
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return "malformed"
     return parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()

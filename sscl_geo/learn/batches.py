@@ -155,7 +155,7 @@ class Patches:
             return int(row[0]), int(row[1])
         height, width = _shape(self._fields[index], self._gsd)
         patch = self._draw.patch
-        shift = rng.integers(patch, size=2)
+        shift = rng.integers(patch - ALIGNMENT + 1, size=2)
         corner = [
             int(np.clip(row[axis] - shift[axis], 0, size - patch)) // ALIGNMENT * ALIGNMENT
             for axis, size in enumerate((height, width))

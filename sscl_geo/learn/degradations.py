@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sscl_geo.frozen import Frozen
+from sscl_geo.learn.spec import NetworkSpec
 
 
 class DegradationSpec(Frozen):
@@ -37,6 +38,17 @@ class Degraded(NamedTuple):
     bands: Float[Tensor, "batch band y x"]
     is_dropped: Bool[Tensor, "batch band"]
     is_cut: Bool[Tensor, "batch y x"]
+
+
+def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
+    """Return the groups of bands to drop together: each sensor's, and the 10 m bands of optics.
+
+    Dropping all 10 m bands makes the network sharpen the coarser ones.
+    """
+    sensors = [band.name.split(":")[0] for band in spec.bands]
+    rows = [[mine == sensor for mine in sensors] for sensor in dict.fromkeys(sensors)]
+    rows += [[band.array == "r10m/s2" for band in spec.bands]]
+    return torch.tensor([row for row in rows if any(row)])
 
 
 def degrade(

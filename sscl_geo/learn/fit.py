@@ -149,7 +149,8 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
     run.model.to(run.gang.device)
     task = run.gang.wrap(run.phase.task.to(run.gang.device))
     optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay)
-    rates = LambdaLR(optimizer, schedule.rate)
+    # A plain function, which the scheduler leaves out of its state.
+    rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"])  # type: ignore[index]
         rates.load_state_dict(saved["rates"])  # type: ignore[index]

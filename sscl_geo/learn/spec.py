@@ -1,6 +1,6 @@
 """What a network is, as a value that its bundle keeps."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ class BackboneSpec(Frozen):
         name: Name of the backbone plugin.
         depth: Number of layers of the ResNet.
         width: Planes of its first stage.
-        output_stride: Pixels of the input per pixel of its last stage.
+        output_stride: Pixels of the input per pixel of its last stage; at 2 the stem does not pool.
         rates: Dilations of the atrous branches of ASPP.
         context_width: Planes of the penultimate map.
     """
@@ -36,7 +36,7 @@ class BackboneSpec(Frozen):
     name: str = "deeplabv3"
     depth: Literal[18, 50] = 50
     width: int = Field(default=64, ge=4)
-    output_stride: Literal[4, 8, 16] = 8
+    output_stride: Literal[2, 4, 8, 16] = 8
     rates: tuple[int, ...] = (12, 24, 36)
     context_width: int = Field(default=256, ge=4)
 
@@ -55,7 +55,7 @@ class NetworkSpec(Frozen):
     backbone: BackboneSpec = BackboneSpec()
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "NetworkSpec":
         arrays = [band.array for band in self.bands]
         runs = [a for i, a in enumerate(arrays) if i == 0 or arrays[i - 1] != a]
         if len({band.name for band in self.bands}) < len(self.bands) or len({*runs}) < len(runs):

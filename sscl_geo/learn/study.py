@@ -5,6 +5,7 @@ from pydantic import Field, JsonValue
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.fit import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec
+from sscl_geo.learn.supervised import JitterSpec
 
 
 class PretextStudy(Frozen):
@@ -27,10 +28,12 @@ class FinetuneStudy(Frozen):
     Attributes:
         schedule: How long and how fast.
         is_balanced: Whether patches are drawn class by class instead of pixel by pixel.
+        jitter: Augmentation of labelled patches, off by default.
     """
 
     schedule: Schedule
     is_balanced: bool = False
+    jitter: JitterSpec = JitterSpec()
 
 
 class Study(Frozen):

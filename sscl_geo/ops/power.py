@@ -9,13 +9,13 @@ class PowerMean:
 
     def __init__(self, height: int, width: int) -> None:
         self._total = np.zeros((height, width), np.float64)
-        self._count = np.zeros((height, width), np.uint8)
+        self._count = np.zeros((height, width), np.uint32)
 
     def add(self, power: Float32[np.ndarray, "y x"]) -> None:
-        """Take one scene; NaN is no observation. Beyond 255 the count of a pixel stays."""
+        """Take one scene; NaN is no observation."""
         seen = ~np.isnan(power)
         self._total += np.where(seen, power, 0.0)
-        self._count += (seen & (self._count < 255)).astype(np.uint8)  # noqa: PLR2004 - uint8
+        self._count += seen
 
     @property
     def mean(self) -> Float32[np.ndarray, "y x"]:
@@ -25,5 +25,5 @@ class PowerMean:
 
     @property
     def count(self) -> UInt8[np.ndarray, "y x"]:
-        """The number of observations of each pixel."""
-        return self._count
+        """The number of observations of each pixel; 255 stands for 255 or more."""
+        return np.minimum(self._count, 255).astype(np.uint8)

@@ -46,7 +46,9 @@ class Lattice(NamedTuple):
         # Window k starts at k * stride - halo.
         lowest = (first + self.halo - self.size) // self.stride + 1
         highest = (first + length - 1 + self.halo) // self.stride
-        return range(lowest * self.stride - self.halo, highest * self.stride, self.stride)
+        return range(
+            lowest * self.stride - self.halo, highest * self.stride - self.halo + 1, self.stride
+        )
 
 
 def checked_lattice(size: int, halo: int) -> Lattice:

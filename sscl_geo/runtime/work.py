@@ -44,13 +44,15 @@ def attempt(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     """Run one unit and return what became of it, whatever it raised."""
     try:
         evidence = task(unit)
+        status: Literal["done", "empty"] = "empty" if evidence.get("empty") else "done"
+        return Outcome(key=unit.key, status=status, evidence=evidence)
     except SsclGeoError as error:
-        return Outcome(key=unit.key, status="failed", cause=str(error))
+        cause = str(error)
     except Exception as error:  # noqa: BLE001 - one broken unit must not end the others
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return Outcome(key=unit.key, status="failed", cause=cause)
-    status: Literal["done", "empty"] = "empty" if evidence.get("empty") else "done"
-    return Outcome(key=unit.key, status=status, evidence=evidence)
+    # A path may hold bytes that are not text; the ledger must take the cause all the same.
+    plain = cause.encode("utf-8", "replace").decode()
+    return Outcome(key=unit.key, status="failed", cause=plain)
 
 
 class Machines(Frozen):

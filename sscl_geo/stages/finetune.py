@@ -94,7 +94,7 @@ def train(job: _Job, rank: Rank) -> None:
     """Do one rank's part of the training."""
     study = job.request.study
     torch.manual_seed(study.seed)
-    model = Finetune(Segmenter(job.network, len(job.legend.classes)))
+    model = Finetune(Segmenter(job.network, len(job.legend.classes)), study.finetune.jitter)
     if job.request.encoder is not None:
         arrays = read_weights(job.request.encoder, read_card(job.request.encoder))
         load_weights(model.segmenter.encoder, arrays, str(job.request.encoder))

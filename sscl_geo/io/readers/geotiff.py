@@ -1,10 +1,11 @@
 """Reading blocks of GeoTIFFs, local or by HTTP ranges, on any grid."""
 
 import math
+import re
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 import rasterio
@@ -39,6 +40,10 @@ _ON_LATTICE = 1e-3
 _COARSER = 1.5
 """A block whose pixels are this many times the source's is averaged instead of interpolated."""
 
+METRES_PER_DEGREE = 111_320.0
+
+_QUERY = re.compile(r"\?[^\s'\"]*")
+
 Content = Literal["continuous", "classes"]
 
 
@@ -61,7 +66,7 @@ class GeoTiffReader:
         self._open: dict[str, rasterio.DatasetReader] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "GeoTiffReader":
         self._stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
         return self
 
@@ -89,6 +94,8 @@ class GeoTiffReader:
             nodata: Value of the returned pixels that have no data, also of those outside the file.
             content: What the values mean.
 
+        A resampled pixel may differ by the rounding of the last bits of PROJ between blocks.
+
         Raises:
             ReadError: The file could not be read in `ATTEMPTS` attempts.
         """
@@ -97,7 +104,7 @@ class GeoTiffReader:
                 return _on_block(self._dataset(href), block, nodata, content)
             except RasterioIOError as error:
                 self._forget(href)
-                cause = _brief(error, href)
+                cause = _brief(error)
                 if attempt + 1 < ATTEMPTS:
                     time.sleep(FIRST_PAUSE * 2**attempt)
         raise ReadError(f"{redacted(href)} cannot be read: {cause}")
@@ -123,7 +130,7 @@ def _on_block(
 
 
 def _own_pixels(dataset: rasterio.DatasetReader, block: Block) -> Window | None:
-    to_pixel = ~dataset.transform * block.transform
+    to_pixel = ~dataset.transform @ block.transform
     corner = (to_pixel.c, to_pixel.f)
     is_same = (
         dataset.crs == rasterio.CRS.from_user_input(block.crs)
@@ -144,8 +151,7 @@ def _read_padded(
     out = np.full((window.height, window.width), nodata, dataset.dtypes[0])
     if top < bottom and left < right:
         inner = dataset.read(1, window=((top, bottom), (left, right)))
-        if dataset.nodata is not None and dataset.nodata != nodata:
-            inner[inner == dataset.nodata] = nodata
+        _replace_nodata(inner, dataset.nodata, nodata)
         rows = slice(top - window.y, bottom - window.y)
         out[rows, left - window.x : right - window.x] = inner
     return out
@@ -156,7 +162,7 @@ def _warped(
 ) -> Shaped[np.ndarray, "y x"]:
     crs = rasterio.CRS.from_user_input(block.crs)
     bounds = rasterio.warp.transform_bounds(crs, dataset.crs, *block.bounds)
-    ratio = (bounds[2] - bounds[0]) / block.width / dataset.res[0]
+    ratio = block.transform.a / _metres(dataset)
     out = np.full((block.height, block.width), nodata, dataset.dtypes[0])
     raster = _around(dataset, bounds, margin=2 + 2 * math.ceil(ratio), nodata=nodata)
     if raster is None:
@@ -171,25 +177,38 @@ def _warped(
         dst_crs=crs,
         dst_nodata=nodata,
         resampling=_resampling(content, ratio),
-        tolerance=0.0,  # the exact transform, so that a pixel does not depend on its block
+        # The exact transform and a fixed kernel, so that a pixel does not depend on its block.
+        tolerance=0.0,
+        XSCALE=1 / ratio,
+        YSCALE=1 / ratio,
     )
     return out
+
+
+def _replace_nodata(array: Shaped[np.ndarray, "y x"], old: float | None, new: float) -> None:
+    if np.issubdtype(array.dtype, np.floating):
+        array[~np.isfinite(array)] = new
+    if old is not None and old != new:
+        array[array == old] = new
+
+
+def _metres(dataset: rasterio.DatasetReader) -> float:
+    side = float(dataset.res[0])
+    return side * METRES_PER_DEGREE if dataset.crs.is_geographic else side
 
 
 def _around(
     dataset: rasterio.DatasetReader, bounds: tuple[float, ...], margin: int, nodata: float
 ) -> _Raster | None:
     to_pixel = ~dataset.transform
-    columns, rows = zip(*(to_pixel * corner for corner in (bounds[:2], bounds[2:])), strict=True)
+    columns, rows = zip(*(to_pixel @ corner for corner in (bounds[:2], bounds[2:])), strict=True)
     left, right = max(math.floor(min(columns)) - margin, 0), math.ceil(max(columns)) + margin
     top, bottom = max(math.floor(min(rows)) - margin, 0), math.ceil(max(rows)) + margin
     right, bottom = min(right, dataset.width), min(bottom, dataset.height)
     if left >= right or top >= bottom:
         return None
     array = _read_padded(dataset, Window(top, left, bottom - top, right - left), nodata)
-    if np.issubdtype(array.dtype, np.floating):
-        array[~np.isfinite(array)] = nodata
-    transform = dataset.transform * Affine.translation(left, top)
+    transform = dataset.transform @ Affine.translation(left, top)
     return _Raster(array, transform, dataset.crs, nodata)
 
 
@@ -199,6 +218,6 @@ def _resampling(content: Content, ratio: float) -> Resampling:
     return Resampling.average if ratio > _COARSER else Resampling.bilinear
 
 
-def _brief(error: Exception, href: str) -> str:
+def _brief(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].replace(href, "it")[:200]
+    return _QUERY.sub("", lines[0])[:300]

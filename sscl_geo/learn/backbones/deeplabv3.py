@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sscl_geo.learn.spec import BackboneSpec
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
-STEM_STRIDE = 4
+STEM_STRIDE = 2
 DROPOUT = 0.5
 
 
@@ -33,7 +33,9 @@ class DeepLabV3(nn.Module):
             nn.Conv2d(planes, spec.width, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(spec.width),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.MaxPool2d(3, stride=2, padding=1)
+            if spec.output_stride > STEM_STRIDE
+            else nn.Identity(),
         )
         self.stages = nn.Sequential(*_stages(spec))
         expansion = 1 if spec.depth == 18 else 4  # noqa: PLR2004 - basic blocks do not expand
@@ -50,7 +52,7 @@ class DeepLabV3(nn.Module):
 
 def _stages(spec: BackboneSpec) -> Iterator[nn.Module]:
     block = _Basic if spec.depth == 18 else _Bottleneck  # noqa: PLR2004
-    planes, stride, dilation = spec.width, STEM_STRIDE, 1
+    planes, stride, dilation = spec.width, min(2 * STEM_STRIDE, spec.output_stride), 1
     for index, count in enumerate(BLOCKS[spec.depth]):
         width = spec.width * 2**index
         step = 1 if index == 0 else 2

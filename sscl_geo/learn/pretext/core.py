@@ -1,14 +1,13 @@
 """CoRe: reconstruct the clean image from one with dropped bands, cutouts and blur."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
-from sscl_geo.learn.degradations import DegradationSpec, degrade
+from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.network import Encoder, PixelHead
-from sscl_geo.learn.spec import NetworkSpec
 
 
 class Settings(Frozen):
@@ -46,17 +45,6 @@ class CoRe(nn.Module):
         error = (rebuilt - bands.values).abs() * bands.is_valid
         loss: Tensor = error.sum() / bands.is_valid.sum().clamp(min=1)
         return loss
-
-
-def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
-    """Return the groups of bands to drop together: each sensor's, and the 10 m bands of optics.
-
-    Dropping all 10 m bands makes the network sharpen the coarser ones.
-    """
-    sensors = [band.name.split(":")[0] for band in spec.bands]
-    rows = [[mine == sensor for mine in sensors] for sensor in dict.fromkeys(sensors)]
-    rows += [[band.array == "r10m/s2" for band in spec.bands]]
-    return torch.tensor([row for row in rows if any(row)])
 
 
 def build(encoder: Encoder, settings: Settings) -> CoRe:

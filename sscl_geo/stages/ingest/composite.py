@@ -23,8 +23,9 @@ from sscl_geo.ops.scaling import centidecibel
 from sscl_geo.runtime.work import Evidence
 from sscl_geo.stages.ingest.plan import IngestUnit
 
-BLOCK_PX = 2 * CHUNK_PX
-"""Side, at 10 m, of the blocks in which a tile is read and composited."""
+BLOCK_PX = CHUNK_PX
+"""Side, at 10 m, of the blocks in which a tile is read and composited. Every tile is a whole number
+of them, so that a pixel is resampled in the same block whatever the tile size."""
 
 MOST_COUNTED = 255
 

@@ -1,0 +1,215 @@
+import math
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.warp
+from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rasterio.enums import Resampling
+
+from sscl_geo.errors import ReadError
+from sscl_geo.geo.grid import Block
+from sscl_geo.io.readers.geotiff import Content, GeoTiffReader
+from sscl_geo.io.signing import signer
+
+CRS = "EPSG:32633"
+LEFT, TOP = 500040.0, 5800020.0
+HEIGHT, WIDTH = 90, 70
+FLANDERS = "sentinel-2-l2a/S2_31UDS_00002806639B424A_20180918T105420"
+reuse = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def write(path: Path, array: np.ndarray, nodata: float | None = 0) -> str:
+    with rasterio.open(
+        path, "w", driver="GTiff", height=array.shape[0], width=array.shape[1], count=1,
+        dtype=array.dtype, crs=CRS, transform=Affine(10, 0, LEFT, 0, -10, TOP), nodata=nodata,
+        tiled=True, blockxsize=32, blockysize=32,
+    ) as target:  # fmt: skip
+        target.write(array, 1)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def array() -> np.ndarray:
+    random = np.random.default_rng(5)
+    values = random.integers(1, 10000, (HEIGHT, WIDTH)).astype(np.uint16)
+    values[random.random(values.shape) < 0.05] = 0
+    return values
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray) -> str:
+    return write(tmp_path_factory.mktemp("geotiff") / "a.tif", array)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[GeoTiffReader]:
+    with GeoTiffReader(signer("none")) as opened:
+        yield opened
+
+
+def block_at(row: float, column: float, height: int, width: int, gsd: float = 10) -> Block:
+    corner = Affine(gsd, 0, LEFT + 10 * column, 0, -gsd, TOP - 10 * row)
+    return Block(CRS, corner, height, width)
+
+
+@reuse
+@given(
+    st.tuples(st.integers(-40, 120), st.integers(-40, 120)),
+    st.tuples(st.integers(1, 120), st.integers(1, 120)),
+)
+def test_a_block_of_the_files_own_pixels_is_read_untouched(
+    reader: GeoTiffReader,
+    file: str,
+    array: np.ndarray,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> None:
+    (row, column), (height, width) = corner, size
+    padded = np.pad(array, 300)
+    expected = padded[300 + row : 300 + row + height, 300 + column : 300 + column + width]
+    found = reader.read(file, block_at(row, column, height, width), 0, "continuous")
+    assert found.dtype == array.dtype
+    assert np.array_equal(found, expected)
+
+
+def test_real_bands_are_read_as_rasterio_reads_them(reader: GeoTiffReader, realdata: Path) -> None:
+    for name, gsd in (("B02", 10), ("B11", 20), ("SCL", 20)):
+        path = realdata / "stac" / FLANDERS / f"{name}.tif"
+        with rasterio.open(path) as dataset:
+            side = 300 // gsd
+            corner = Affine(gsd, 0, dataset.bounds.left + 100, 0, -gsd, dataset.bounds.top - 160)
+            block = Block(str(dataset.crs), corner, side, side)
+            window = rasterio.windows.Window(100 // gsd, 160 // gsd, side, side)
+            expected = dataset.read(1, window=window)
+        assert expected.any()
+        assert np.array_equal(reader.read(str(path), block, 0, "continuous"), expected)
+
+
+RESAMPLING = {
+    ("continuous", 10): Resampling.bilinear,
+    ("continuous", 5): Resampling.bilinear,
+    ("continuous", 20): Resampling.average,
+    ("continuous", 60): Resampling.average,
+    ("classes", 10): Resampling.nearest,
+    ("classes", 5): Resampling.nearest,
+    ("classes", 20): Resampling.mode,
+}
+
+
+@pytest.mark.parametrize(("content", "gsd"), RESAMPLING)
+@pytest.mark.parametrize("crs", [CRS, "EPSG:3035", "EPSG:32632"])
+def test_other_pixels_are_those_of_warping_the_whole_file(
+    reader: GeoTiffReader, file: str, array: np.ndarray, content: Content, gsd: int, crs: str
+) -> None:
+    x, y = rasterio.warp.transform(CRS, crs, [LEFT + 253.1], [TOP - 302.7])
+    side = 400 // gsd
+    block = Block(crs, Affine(gsd, 0, x[0], 0, -gsd, y[0]), side, side)
+    expected = np.zeros((side, side), array.dtype)
+    rasterio.warp.reproject(
+        array, expected, src_transform=Affine(10, 0, LEFT, 0, -10, TOP), src_crs=CRS, src_nodata=0,
+        dst_transform=block.transform, dst_crs=crs, dst_nodata=0, tolerance=0.0,
+        resampling=RESAMPLING[content, gsd], XSCALE=10 / gsd, YSCALE=10 / gsd,
+    )  # fmt: skip
+    assert expected.any()
+    assert is_close(reader.read(file, block, 0, content), expected)
+
+
+def is_close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether pixels differ by no more than the rounding of PROJ's last bits to a whole number."""
+    return bool(np.abs(one.astype(int) - other.astype(int)).max() <= 1)
+
+
+@pytest.mark.parametrize("crs", [CRS, "EPSG:3035"])
+@pytest.mark.parametrize("gsd", [10, 20])
+@pytest.mark.parametrize("content", ["continuous", "classes"])
+def test_a_pixel_does_not_depend_on_the_block_it_is_read_in(
+    reader: GeoTiffReader, file: str, crs: str, gsd: int, content: Content
+) -> None:
+    x, y = rasterio.warp.transform(CRS, crs, [LEFT - 97.3], [TOP + 44.9])
+    side = 1100 // gsd
+    corner = Affine(gsd, 0, x[0], 0, -gsd, y[0])
+    whole = reader.read(file, Block(crs, corner, side, side), 0, content)
+    assert whole.any()
+    for row, column, height, width in (
+        (0, 0, 7, 7),
+        (13, 5, 20, 20),
+        (29, 31, 24, 2),
+        (9, 7, 3, 40),
+    ):
+        moved = Affine(gsd, 0, x[0] + gsd * column, 0, -gsd, y[0] - gsd * row)
+        part = reader.read(file, Block(crs, moved, height, width), 0, content)
+        assert is_close(part, whole[row : row + height, column : column + width])
+
+
+def test_a_block_off_the_file_has_no_data(reader: GeoTiffReader, file: str) -> None:
+    far = block_at(100000.37, 0.21, 6, 5)
+    assert not reader.read(file, far, 0, "continuous").any()
+    assert not reader.read(file, block_at(100000, 0, 6, 5), 0, "continuous").any()
+
+
+@pytest.mark.parametrize("missing", [-32768.0, math.nan, -1.0])
+@pytest.mark.parametrize("shift", [0.0, 0.37])
+def test_the_nodata_of_a_file_becomes_the_nodata_asked_for(
+    tmp_path: Path, missing: float, shift: float
+) -> None:
+    values = np.linspace(0.01, 1, 400, dtype=np.float32).reshape(20, 20)
+    values[4:9, 6:15] = missing
+    path = write(tmp_path / "power.tif", values, nodata=missing)
+    with GeoTiffReader(signer("none")) as reader:
+        found = reader.read(path, block_at(shift, shift, 20, 20), -32768, "continuous")
+    assert (found[5:8, 7:14] == -32768).all()
+    assert (found[10:18, 1:18] > 0).all()
+
+
+def test_the_first_of_several_opens_does_not_hide_another_file(
+    tmp_path: Path, array: np.ndarray, reader: GeoTiffReader, file: str
+) -> None:
+    other = write(tmp_path / "b.tif", array[::-1].copy())
+    block = block_at(0, 0, HEIGHT, WIDTH)
+    assert np.array_equal(reader.read(file, block, 0, "continuous"), array)
+    assert np.array_equal(reader.read(other, block, 0, "continuous"), array[::-1])
+    assert np.array_equal(reader.read(file, block, 0, "continuous"), array)
+
+
+def with_secret(href: str) -> str:
+    return f"{href}?sig=secret&se=2030"
+
+
+def test_an_absent_file_is_an_error_that_tells_no_signature(tmp_path: Path) -> None:
+    path = tmp_path / "absent.tif"
+    with (
+        GeoTiffReader(with_secret) as reader,
+        pytest.raises(ReadError, match=r"absent\.tif cannot be read: \S") as error,
+    ):
+        reader.read(str(path), block_at(0, 0, 2, 2), 0, "continuous")
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_does_not_answer_is_an_error_that_tells_no_signature() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        href = f"http://127.0.0.1:{probe.getsockname()[1]}/a.tif"
+    with (
+        GeoTiffReader(with_secret) as reader,
+        pytest.raises(ReadError, match=f"{href} cannot be read: ") as error,
+    ):
+        reader.read(href, block_at(0, 0, 2, 2), 0, "continuous")
+    assert "secret" not in str(error.value)
+
+
+def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path, file: str) -> None:
+    cut, foreign = tmp_path / "cut.tif", tmp_path / "foreign.tif"
+    content = Path(file).read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    foreign.write_text('<VRTDataset rasterXSize="2" rasterYSize="2"></VRTDataset>')
+    with GeoTiffReader(signer("none")) as reader:
+        for path in (cut, foreign):
+            with pytest.raises(ReadError, match=f"{path.name} cannot be read"):
+                reader.read(str(path), block_at(0, 0, HEIGHT, WIDTH), 0, "continuous")

@@ -1,0 +1,146 @@
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from pyproj import Transformer
+from shapely.geometry import Polygon, box
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.grid import Block
+from sscl_geo.io.labels import label_source
+
+CRS = "EPSG:32633"
+LEFT, TOP = 500040.0, 5800020.0
+BLOCK = Block(CRS, Affine(10, 0, LEFT, 0, -10, TOP), 12, 15)
+
+
+def polygons(path: Path, crs: str | None = CRS, **columns: list[Any]) -> Path:
+    """Write a left half and, over it, a square in its upper corner."""
+    shapes = [
+        box(LEFT, TOP - 120, LEFT + 70, TOP),
+        Polygon([(LEFT, TOP), (LEFT + 30, TOP), (LEFT + 30, TOP - 40), (LEFT, TOP - 40)]),
+    ]
+    geopandas.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path)
+    return path
+
+
+def expected() -> np.ndarray:
+    labels = np.zeros((12, 15), np.int32)
+    labels[:, :7] = 4
+    labels[:4, :3] = 9
+    return labels
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "shp"])
+def test_a_pixel_has_the_class_of_the_last_polygon_that_holds_its_centre(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = polygons(tmp_path / f"labels.{suffix}", klass=[4, 9])
+    assert np.array_equal(label_source(path, "klass").on(BLOCK), expected())
+
+
+def test_polygons_in_degrees_come_to_the_block(tmp_path: Path) -> None:
+    path = polygons(tmp_path / "metres.gpkg", klass=[4, 9])
+    frame = geopandas.read_file(path).to_crs("EPSG:4326")
+    frame.to_file(tmp_path / "degrees.geojson", driver="GeoJSON", COORDINATE_PRECISION=12)
+    assert np.array_equal(label_source(tmp_path / "degrees.geojson", "klass").on(BLOCK), expected())
+
+
+def test_the_blocks_of_a_tile_join_without_a_seam(tmp_path: Path) -> None:
+    labels = label_source(polygons(tmp_path / "labels.gpkg", klass=[4, 9]), "klass")
+    parts = []
+    for column in range(0, 15, 5):
+        moved = Affine(10, 0, LEFT + 10 * column, 0, -10, TOP)
+        parts.append(labels.on(Block(CRS, moved, 12, 5)))
+    assert np.array_equal(np.hstack(parts), expected())
+
+
+def test_far_from_all_polygons_nothing_is_labelled(tmp_path: Path) -> None:
+    labels = label_source(polygons(tmp_path / "labels.gpkg", klass=[4, 9]), "klass")
+    far = Block(CRS, Affine(10, 0, LEFT + 1e5, 0, -10, TOP), 3, 4)
+    assert not labels.on(far).any()
+
+
+def raster(path: Path, values: np.ndarray, gsd: float, nodata: int | None) -> Path:
+    with rasterio.open(
+        path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1,
+        dtype=values.dtype, crs=CRS, transform=Affine(gsd, 0, LEFT, 0, -gsd, TOP), nodata=nodata,
+    ) as target:  # fmt: skip
+        target.write(values, 1)
+    return path
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "LABELS.TIF", "labels.tiff"])
+def test_a_raster_on_the_same_pixels_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    values = expected().astype(np.uint8)
+    path = raster(tmp_path / name, values, 10, 0)
+    assert np.array_equal(label_source(path, "unused").on(BLOCK), values)
+
+
+def test_the_nodata_of_a_raster_is_no_label(tmp_path: Path) -> None:
+    values = np.where(expected() == 0, 255, expected()).astype(np.uint8)
+    path = raster(tmp_path / "labels.tif", values, 10, 255)
+    assert np.array_equal(label_source(path, "unused").on(BLOCK), expected())
+
+
+def test_finer_pixels_give_their_most_frequent_class(tmp_path: Path) -> None:
+    fine = np.repeat(np.repeat(expected(), 5, axis=0), 5, axis=1).astype(np.uint8)
+    fine[::5, ::5][expected() > 0] = 7
+    fine[1::5, 3::5][expected() > 0] = 7
+    path = raster(tmp_path / "fine.tif", fine, 2, 255)
+    assert np.array_equal(label_source(path, "unused").on(BLOCK), expected())
+
+
+def test_real_land_cover_lies_where_rasterio_puts_it(realdata: Path) -> None:
+    (path,) = (realdata / "stac" / "land-cover" / "LULC_38D_378R_2_3_2023").glob("*.tif")
+    with rasterio.open(path) as dataset:
+        values = dataset.read(1)
+        block = Block(str(dataset.crs), dataset.transform, *dataset.shape)
+        x, y = dataset.lnglat()
+        crs = str(dataset.crs)
+    assert np.array_equal(label_source(path, "unused").on(block), values)
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(x, y)
+    middle = Block(crs, Affine(10, 0, x - 48.3, 0, -10, y + 51.7), 10, 10)
+    found = label_source(path, "unused").on(middle)
+    assert set(np.unique(found)) <= set(np.unique(values))
+    assert found.all()
+
+
+def test_a_missing_column_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    path = polygons(tmp_path / "labels.gpkg", klass=[4, 9], plot=[1, 2])
+    with pytest.raises(InvalidInputError, match=r"no column 'class'; name one of klass, plot"):
+        label_source(path, "class")
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.0], ["wood", "water"], [1, None]])
+def test_a_column_that_holds_no_whole_numbers_is_refused(tmp_path: Path, values: list[Any]) -> None:
+    path = polygons(tmp_path / "labels.gpkg", klass=values)
+    with pytest.raises(InvalidInputError, match="whole numbers in column 'klass'"):
+        label_source(path, "klass")
+
+
+def test_polygons_without_a_crs_are_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="crs"):
+        path = polygons(tmp_path / "labels.shp", crs=None, klass=[4, 9])
+    with pytest.raises(InvalidInputError, match="needs a CRS"):
+        label_source(path, "klass")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels", "labels.vrt", "labels.png"])
+def test_a_file_of_an_unknown_kind_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("class\n1\n")
+    with pytest.raises(InvalidInputError, match=r"unknown kind; give a GeoTIFF.*\.gpkg"):
+        label_source(tmp_path / name, "class")
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "labels.gpkg", "labels.geojson", "labels.shp"])
+def test_an_absent_or_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="no such file"):
+        label_source(tmp_path / name, "class")
+    (tmp_path / name).write_text("rubbish")
+    with pytest.raises(InvalidInputError, match=f"{name} cannot be read"):
+        label_source(tmp_path / name, "class")

@@ -1,0 +1,145 @@
+"""The loss of UniFeat: against loops, against another library, and over ranks."""
+
+import importlib
+import math
+import os
+import socket
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+
+
+def embeddings(seed: int, locations: int, samples: int, dim: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (locations, samples, dim)
+    return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+
+
+def literal(a: Tensor, b: Tensor, valid: Tensor, spec: ContrastSpec) -> float:
+    """The letter's equation as loops over locations, anchors and negatives."""
+    a, b = (x / x.norm(dim=-1, keepdim=True) for x in (a, b))
+    directions = [(a, b), (b, a)] if spec.symmetric else [(a, b)]
+    losses = []
+    for anchors, others in directions:
+        for p in range(a.shape[0]):
+            seen = [k for k in range(a.shape[1]) if valid[p, k]]
+            if len(seen) < 2:
+                continue
+            for k in seen:
+                positive = float(anchors[p, k] @ others[p, k]) / spec.temperature
+                total = math.exp(positive) if spec.positive_in_denominator else 0.0
+                for other in seen:
+                    if other != k:
+                        total += math.exp(
+                            float(anchors[p, k] @ anchors[p, other]) / spec.temperature
+                        )
+                        total += math.exp(
+                            float(anchors[p, k] @ others[p, other]) / spec.temperature
+                        )
+                losses.append(math.log(total) - positive)
+    return sum(losses) / max(len(losses), 1)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    samples=st.integers(2, 5),
+    has_positive=st.booleans(),
+    is_symmetric=st.booleans(),
+    data=st.data(),
+)
+def test_the_loss_is_the_letters_equation_for_any_mask(
+    seed: int, samples: int, has_positive: bool, is_symmetric: bool, data: st.DataObject
+) -> None:
+    a, b = embeddings(seed, 3, samples)
+    flags = data.draw(st.lists(st.booleans(), min_size=3 * samples, max_size=3 * samples))
+    valid = torch.tensor(flags).reshape(3, samples)
+    spec = ContrastSpec(
+        temperature=0.3, positive_in_denominator=has_positive, symmetric=is_symmetric
+    )
+    found = float(contrastive_loss(a, b, valid, spec))
+    assert found == pytest.approx(literal(a, b, valid, spec), abs=1e-5)
+
+
+def lightly_losses() -> ModuleType:
+    """Import lightly where torchvision's CUDA wheel, without CUDA, registers no operators."""
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            signature = f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor"
+            library.define(signature)  # type: ignore[no-untyped-call]
+    return importlib.import_module("lightly.loss")
+
+
+@pytest.mark.parametrize("has_positive", [False, True])
+def test_the_loss_is_that_of_lightly(has_positive: bool) -> None:
+    losses = lightly_losses()
+    a, b = embeddings(0, 4, 6)
+    theirs = (losses.NTXentLoss if has_positive else losses.DCLLoss)(temperature=0.2)
+    expected = torch.stack([theirs(a[p], b[p]) for p in range(4)]).mean()
+    spec = ContrastSpec(temperature=0.2, positive_in_denominator=has_positive, symmetric=True)
+    found = contrastive_loss(a, b, torch.ones(4, 6, dtype=torch.bool), spec)
+    assert float(found) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_swapping_the_two_bands_changes_nothing() -> None:
+    a, b = embeddings(1, 4, 6)
+    valid = torch.ones(4, 6, dtype=torch.bool)
+    spec = ContrastSpec()
+    one, other = contrastive_loss(a, b, valid, spec), contrastive_loss(b, a, valid, spec)
+    assert float(one) == pytest.approx(float(other), abs=1e-6)
+
+
+def test_masked_samples_never_matter() -> None:
+    a, b = embeddings(2, 3, 4)
+    valid = torch.ones(3, 4, dtype=torch.bool)
+    valid[:, 1] = False
+    before = contrastive_loss(a, b, valid, ContrastSpec())
+    a[:, 1], b[:, 1] = 1e3, -7.0
+    assert float(contrastive_loss(a, b, valid, ContrastSpec())) == float(before)
+
+
+def _gradient(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    valid = torch.ones(a.shape[:2], dtype=torch.bool)
+    valid[0, 0] = False
+    loss = contrastive_loss(a @ weight, b @ weight, valid, ContrastSpec(temperature=0.2))
+    return torch.autograd.grad(loss, weight)[0]
+
+
+def _rank(rank: int, world: int, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    a, b = embeddings(3, 5, 4 * world)
+    valid = torch.ones(5, 4 * world, dtype=torch.bool)
+    valid[0, 0] = False
+    mine = slice(4 * rank, 4 * rank + 4)
+    weight = torch.eye(5).mul(0.7).requires_grad_()
+    loss = contrastive_loss(
+        a[:, mine] @ weight, b[:, mine] @ weight, valid[:, mine], ContrastSpec(temperature=0.2)
+    )
+    gradient = torch.autograd.grad(loss, weight)[0]
+    dist.all_reduce(gradient)
+    if rank == 0:
+        torch.save(gradient / world, Path(folder) / "gradient.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.cluster
+def test_two_ranks_have_the_gradient_of_one_process(tmp_path: Path) -> None:
+    a, b = embeddings(3, 5, 8)
+    weight = torch.eye(5).mul(0.7).requires_grad_()
+    expected = _gradient(a, b, weight)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spawn(_rank, args=(2, port, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    found = torch.load(tmp_path / "gradient.pt", weights_only=True)
+    assert float((found - expected).norm() / expected.norm()) < 1e-5

@@ -1,0 +1,67 @@
+"""The damages of CoRe."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sscl_geo.learn.degradations import DegradationSpec, degrade
+
+GROUPS = torch.tensor([[True, True, True, False], [False, False, False, True]])
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(seed=st.integers(0, 100_000))
+def test_dropped_bands_and_cut_pixels_are_exactly_zero_and_one_band_stays(seed: int) -> None:
+    bands = torch.randn(3, 4, 20, 20, generator=generator(seed)) + 10
+    damaged = degrade(bands, GROUPS, DegradationSpec(group_probability=0.9), generator(seed))
+    hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
+    assert (damaged.bands[hidden] == 0).all()
+    assert (damaged.bands[~hidden] != 0).all()
+    assert (~damaged.is_dropped).any(1).all()
+    assert damaged.is_dropped.any(1).all()
+
+
+def test_the_same_draw_damages_the_same() -> None:
+    bands = torch.randn(3, 4, 20, 20, generator=generator(0))
+    one, other = (degrade(bands, GROUPS, DegradationSpec(), generator(5)) for _ in range(2))
+    assert torch.equal(one.bands, other.bands)
+
+
+def test_without_blur_the_rest_of_the_image_is_untouched() -> None:
+    bands = torch.randn(3, 4, 20, 20, generator=generator(0))
+    damaged = degrade(bands, GROUPS, DegradationSpec(blur_probability=0.0), generator(1))
+    hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
+    assert torch.equal(damaged.bands[~hidden], bands[~hidden])
+
+
+def test_blur_keeps_a_flat_image_and_smooths_a_rough_one() -> None:
+    spec = DegradationSpec(blur_probability=1.0, blur_sigma=(1.5, 1.5), cutouts=0)
+    flat = torch.full((2, 4, 20, 20), 3.0)
+    rough = torch.randn(2, 4, 20, 20, generator=generator(2))
+    kept_flat = degrade(flat, GROUPS, spec, generator(3))
+    kept_rough = degrade(rough, GROUPS, spec, generator(3))
+    kept = ~kept_flat.is_dropped[:, :, None, None].expand_as(flat)
+    assert torch.allclose(kept_flat.bands[kept], flat[kept], atol=1e-5)
+    assert kept_rough.bands[kept].std() < 0.4 * rough[kept].std()
+
+
+def test_cutouts_stay_within_their_sizes() -> None:
+    spec = DegradationSpec(cutouts=1, cutout_side=(0.25, 0.5))
+    bands = torch.ones(50, 4, 16, 16)
+    areas = degrade(bands, GROUPS, spec, generator(4)).is_cut.sum((1, 2))
+    assert areas.min() >= 16
+    assert areas.max() <= 64
+    assert len({*areas.tolist()}) > 2
+
+
+def test_groups_are_dropped_together_about_as_often_as_asked() -> None:
+    bands = torch.ones(400, 4, 8, 8)
+    spec = DegradationSpec(group_probability=0.5)
+    dropped = degrade(bands, GROUPS, spec, generator(6)).is_dropped
+    # At most two of four bands are dropped one by one, so three are only dropped as a group: half
+    # the time, half of that this group, and whole unless the fourth band (3 in 8) was dropped too.
+    share = float(dropped[:, :3].all(1).float().mean())
+    assert abs(share - 0.5 * 0.5 * 5 / 8) < 0.06

@@ -1,0 +1,100 @@
+"""The training loop: a run that was killed ends as one that was not."""
+
+import torch
+from torch import Tensor, nn
+
+from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.checkpoint import from_bytes
+from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
+
+
+class Killed(Exception):  # noqa: N818
+    """The process died."""
+
+
+class Rank:
+    """A rank that keeps checkpoints in memory and dies after so many."""
+
+    rank, world, device = 0, 1, torch.device("cpu")
+
+    def __init__(self, dies_after: int = 10**6) -> None:
+        self.left = dies_after
+        self.kept: bytes | None = None
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        return module
+
+    def restore(self) -> bytes | None:
+        return self.kept
+
+    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+        assert metrics["epoch"]
+        self.kept = checkpoint
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+class Line(nn.Module):
+    """Learns a line under dropout, so that hidden random state would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(4, 3, generator=generator)
+        x = batch.stored["x"] + 0.1 * noise
+        error: Tensor = self.layer(x) - x.sum(1, keepdim=True)
+        return error.square().mean()
+
+
+def draw(step: int) -> Batch:
+    return Batch({"x": torch.randn(4, 3, generator=torch.Generator().manual_seed(step))}, None)
+
+
+def trained(rank: Rank) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"one": Line(), "two": Line()})
+    schedule = Schedule(epochs=3, steps=4, batch=4, patch=2, learning_rate=0.01)
+    phases = [
+        Phase("one", model["one"], schedule, draw),
+        Phase("two", model["two"], schedule, draw, heads=("layer.2",)),
+    ]
+    fit(model, phases, rank, seed=1)
+
+
+def test_a_run_killed_after_any_epoch_ends_as_one_left_alone() -> None:
+    alone = Rank()
+    trained(alone)
+    assert alone.kept is not None
+    expected = from_bytes(alone.kept)
+    for epochs in range(1, 7):
+        rank = Rank(dies_after=epochs)
+        try:
+            trained(rank)
+        except Killed:
+            trained(rank)
+        assert rank.kept is not None
+        found = from_bytes(rank.kept)
+        for name, value in expected["model"].items():  # type: ignore[attr-defined]
+            assert torch.equal(found["model"][name], value), (epochs, name)  # type: ignore[index]
+        losses = [entry["loss"] for entry in found["history"]]  # type: ignore[attr-defined]
+        assert losses == [entry["loss"] for entry in expected["history"]]  # type: ignore[attr-defined]
+
+
+def test_the_loss_falls() -> None:
+    rank = Rank()
+    trained(rank)
+    assert rank.kept is not None
+    history = from_bytes(rank.kept)["history"]
+    assert history[2]["loss"] < history[0]["loss"]  # type: ignore[index]
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    schedule = Schedule(epochs=10, steps=10, batch=2, patch=2, warmup=0.2)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert max(rates) == rates[19] == 1.0
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[19:] == sorted(rates[19:], reverse=True)
+    assert rates[-1] < 0.01

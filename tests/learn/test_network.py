@@ -1,0 +1,92 @@
+"""The network: its parts against the letter, and against torchvision's counts."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn.backbones import deeplabv3
+from sscl_geo.learn.features import FeatureExtractor
+from sscl_geo.learn.inputs import LARGEST, Normalise
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+
+OPTICAL = {"array": "r10m/s2", "gsd": 10, "nodata": 0, "low": 1000.0, "high": 11000.0}
+COARSE = {**OPTICAL, "array": "r20m/s2", "gsd": 20}
+SAR = {"array": "r10m/s1", "gsd": 10, "nodata": -32768, "low": -2500.0, "high": 0.0}
+
+
+def small_spec() -> NetworkSpec:
+    bands = (
+        BandInput(name="sentinel2_l2a:B04", mean=2000, spread=500, **OPTICAL),
+        BandInput(name="sentinel2_l2a:B08", mean=4000, spread=900, **OPTICAL),
+        BandInput(name="sentinel2_l2a:B11", mean=3000, spread=700, **COARSE),
+        BandInput(name="sentinel1_rtc:VV", mean=-1200, spread=300, **SAR),
+    )
+    backbone = BackboneSpec(depth=18, width=4, output_stride=8, rates=(1, 2, 3), context_width=8)
+    return NetworkSpec(bands=bands, features=FeatureSpec(layers=2, width=3), backbone=backbone)
+
+
+def stored(seed: int = 0, side: int = 32) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    return {
+        "r10m/s2": draw(1, 9000, 2, 2, side, side).to(torch.uint16),
+        "r20m/s2": draw(1, 9000, 2, 1, side // 2, side // 2).to(torch.uint16),
+        "r10m/s1": draw(-3000, 100, 2, 1, side, side).to(torch.int16),
+    }
+
+
+@given(order=st.permutations(range(5)), width=st.integers(1, 4))
+def test_the_order_of_bands_permutes_their_features_and_nothing_else(
+    order: list[int], width: int
+) -> None:
+    torch.manual_seed(0)
+    extractor = FeatureExtractor(FeatureSpec(layers=2, width=width)).eval()
+    bands = torch.randn(1, 5, 8, 8)
+    plain = extractor(bands).reshape(1, 5, width, 8, 8)
+    turned = extractor(bands[:, order]).reshape(1, 5, width, 8, 8)
+    assert torch.allclose(plain[:, order], turned, atol=1e-6)
+
+
+def test_deeplabv3_has_as_many_parameters_as_torchvisions_graph() -> None:
+    # deeplabv3_resnet50 with 8 classes and so many input planes; the classifier has 256 * 8 + 8.
+    for planes, millions in ((3, 39.64), (15, 39.67), (240, 40.38)):
+        backbone = deeplabv3.build(planes, BackboneSpec())
+        count = sum(parameter.numel() for parameter in backbone.parameters()) + 256 * 8 + 8
+        assert round(count / 1e6, 2) == millions
+
+
+def test_the_output_stride_is_what_it_says() -> None:
+    for stride in (4, 8, 16):
+        spec = BackboneSpec(depth=18, width=4, output_stride=stride, rates=(1, 2), context_width=6)
+        backbone = deeplabv3.build(2, spec).eval()
+        assert backbone(torch.zeros(1, 2, 64, 64)).shape == (1, 6, 64 // stride, 64 // stride)
+
+
+def test_pixels_without_an_observation_are_zero_and_said_to_be_so() -> None:
+    numbers = stored()
+    numbers["r10m/s2"][:, 0, :4] = 0
+    numbers["r10m/s1"][:, :, 3, 3] = -32768
+    bands = Normalise(small_spec())(numbers)
+    assert not bands.is_valid[:, 0, :4].any()
+    assert not bands.is_valid[:, 3, 3, 3].any()
+    assert bands.is_valid[:, 1:3].all()
+    assert (bands.values[~bands.is_valid] == 0).all()
+    assert bands.values.abs().max() <= LARGEST
+
+
+def test_normalised_numbers_are_z_scores_of_clipped_numbers() -> None:
+    numbers = stored()
+    bands = Normalise(small_spec())(numbers)
+    expected = ((numbers["r10m/s1"].float().clamp(-2500, 0) + 1200) / 300).clamp(-5, 5)
+    assert torch.allclose(bands.values[:, 3:], expected, atol=1e-5)
+
+
+def test_every_pixel_gets_one_logit_a_class() -> None:
+    segmenter = Segmenter(small_spec(), 5).eval()
+    bands = segmenter.encoder.normalise(stored())
+    assert segmenter(bands.values).shape == (2, 5, 32, 32)

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from sscl_geo.geo.legend import LandClass, Legend
+from sscl_geo.ops.scores import Evaluation, confusion, evaluation, scores
+
+VALUES = (7, 2, 10, 255)
+LEGEND = Legend(
+    name="toy",
+    classes=tuple(LandClass(value=n, name=f"c{n}", color="#112233") for n in VALUES),
+)
+PIXELS = st.lists(
+    st.tuples(st.sampled_from((0, *VALUES)), st.sampled_from((0, *VALUES))), max_size=60
+)
+
+
+def columns(pixels: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    table = np.array(pixels, np.uint8).reshape(-1, 2)
+    return table[:, 0].copy(), table[:, 1].copy()
+
+
+def counted(pixels: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    reference, mapped = columns(pixels)
+    kept = (reference != 0) & (mapped != 0)
+    return reference[kept], mapped[kept]
+
+
+@given(PIXELS)
+def test_the_matrix_is_that_of_scikit_learn(pixels: list[tuple[int, int]]) -> None:
+    reference, mapped = counted(pixels)
+    assume(reference.size)
+    expected = metrics.confusion_matrix(reference, mapped, labels=list(VALUES))
+    assert np.array_equal(confusion(*columns(pixels), LEGEND), expected)
+
+
+@given(PIXELS)
+def test_the_scores_are_those_of_scikit_learn(pixels: list[tuple[int, int]]) -> None:
+    reference, mapped = counted(pixels)
+    assume(reference.size)
+    found = scores(confusion(reference, mapped, LEGEND))
+    labels = list(VALUES)
+    present = [value in reference for value in labels]
+    recall = metrics.recall_score(reference, mapped, labels=labels, average=None, zero_division=0)
+    iou = metrics.jaccard_score(reference, mapped, labels=labels, average=None, zero_division=0)
+    precision = metrics.precision_score(
+        reference, mapped, labels=labels, average=None, zero_division=math.nan
+    )
+    assert found.oa == pytest.approx(metrics.accuracy_score(reference, mapped))
+    assert found.aa == pytest.approx(recall[present].mean())
+    assert found.miou == pytest.approx(iou[present].mean())
+    assert found.miou_all == pytest.approx(iou.mean())
+    assert found.pixels == reference.size
+    nan = np.where(present, 0.0, np.nan)
+    assert found.recall == pytest.approx(recall + nan, nan_ok=True)
+    assert found.iou == pytest.approx(iou + nan, nan_ok=True)
+    assert found.precision == pytest.approx(precision, nan_ok=True)
+
+
+@given(PIXELS, PIXELS)
+def test_matrices_of_pieces_add_up(
+    one: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    pooled = confusion(*columns(one), LEGEND) + confusion(*columns(other), LEGEND)
+    assert np.array_equal(pooled, confusion(*columns([*one, *other]), LEGEND))
+
+
+@given(PIXELS)
+def test_an_evaluation_survives_json(pixels: list[tuple[int, int]]) -> None:
+    assume(counted(pixels)[0].size)
+    matrix = confusion(*columns(pixels), LEGEND)
+    found = evaluation(matrix, LEGEND)
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+    assert np.array_equal(found.matrix, matrix)
+    reference = counted(pixels)[0].tolist()
+    assert found.majority == max(map(reference.count, VALUES)) / len(reference)
+    assert [value is None for value in found.recall] == [value not in reference for value in VALUES]
+
+
+def test_no_pixel_has_no_score() -> None:
+    found = scores(np.zeros((4, 4), np.int64))
+    assert found.pixels == 0
+    assert math.isnan(found.aa)
+    assert all(math.isnan(value) for value in (*found.recall, *found.iou, *found.precision))

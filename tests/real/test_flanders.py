@@ -1,0 +1,102 @@
+"""Flanders: half a year of real clouds, against a plain NumPy oracle."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray
+
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.io.profile import source
+from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.ingest import IngestRequest, ingest
+
+ZONE = "epsg32631"
+BAD = (0, 1, 3, 8, 9, 10)
+
+
+@pytest.fixture(scope="module")
+def cube(realdata: Path, real_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    item = json.loads(next((realdata / "stac" / "land-cover").glob("WORLD*/*.json")).read_text())
+    out = tmp_path_factory.mktemp("flanders") / "cube.zarr"
+    request = IngestRequest(
+        source=source(real_api, str(Path(__file__).with_name("flanders.yaml"))),
+        bbox=BBox(*item["bbox"]),
+        datetime="2018-03-01/2018-09-30",
+        period="P1M",
+        tile_px=256,
+    )
+    assert ingest(request, out, Machines()).done == 7
+    return out
+
+
+def scenes(realdata: Path, month: int) -> Iterator[Path]:
+    for path in sorted((realdata / "stac" / "sentinel-2-l2a").glob("*/*.json")):
+        properties = json.loads(path.read_text())["properties"]
+        when = datetime.fromisoformat(properties["datetime"])
+        if properties["place"].startswith("Flanders") and when.month == month:
+            yield path.parent
+
+
+def place(group: xarray.Dataset, file: rasterio.DatasetReader) -> tuple[slice, slice]:
+    left = round((file.transform.c + file.res[0] / 2 - group.x.values[0]) / file.res[0])
+    top = round((group.y.values[0] + file.res[0] / 2 - file.transform.f) / file.res[0])
+    return slice(top, top + file.height), slice(left, left + file.width)
+
+
+@pytest.mark.parametrize("month", range(3, 10))
+@pytest.mark.parametrize(
+    ("gsd", "bands"), [(10, ("B02", "B03", "B04", "B08")), (20, ("B05", "B12"))]
+)
+def test_the_monthly_median_is_numpys_bit_for_bit(
+    realdata: Path, cube: Path, month: int, gsd: int, bands: tuple[str, ...]
+) -> None:
+    group = xarray.open_zarr(cube, group=f"{ZONE}/r{gsd}m", mask_and_scale=False)
+    for band in bands:
+        stack = []
+        for folder in scenes(realdata, month):
+            with (
+                rasterio.open(folder / "SCL.tif") as mask,
+                rasterio.open(folder / f"{band}.tif") as file,
+            ):
+                clear = ~np.isin(mask.read(1), BAD)
+                clear = clear if gsd == 20 else clear.repeat(2, 0).repeat(2, 1)
+                dn = np.where(clear, file.read(1), 0).astype(float)
+                where = place(group, file)
+            stack.append(np.where(dn == 0, np.nan, dn + 1000))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="All-NaN slice")
+            median = np.nan_to_num(np.floor(np.nanmedian(stack, axis=0) + 0.5))
+        found = group.s2.sel(band_s2=band).values[month - 3][where]
+        assert np.array_equal(found, median.astype(np.uint16))
+
+
+@pytest.mark.parametrize("month", range(3, 10))
+def test_the_number_of_observations_is_a_direct_count(
+    realdata: Path, cube: Path, month: int
+) -> None:
+    group = xarray.open_zarr(cube, group=f"{ZONE}/r10m", mask_and_scale=False)
+    count = np.zeros((64, 64), int)
+    for folder in scenes(realdata, month):
+        with rasterio.open(folder / "SCL.tif") as mask:
+            seen = (~np.isin(mask.read(1), BAD)).repeat(2, 0).repeat(2, 1)
+        for band in ("B02", "B03", "B04", "B08"):
+            with rasterio.open(folder / f"{band}.tif") as file:
+                seen &= file.read(1) > 0
+                where = place(group, file)
+        count += seen
+    assert np.array_equal(group.n_valid_s2.values[month - 3][where], count)
+
+
+def test_radar_of_another_product_has_an_array_of_its_own(cube: Path) -> None:
+    group = xarray.open_zarr(cube, group=f"{ZONE}/r10m")
+    assert "s1" not in group
+    assert group.s1_grd.attrs["sensor"] == "sentinel1_grd"
+    vv = group.s1_grd.sel(band_s1_grd="VV")
+    assert -16 < float(vv.mean()) < -6
+    assert int(group.n_valid_s1_grd.max()) >= 9

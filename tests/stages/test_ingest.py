@@ -1,0 +1,198 @@
+"""Ingest: the cube is what its scenes say, whoever makes it and however often it is killed."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import xarray
+
+from sscl_geo.errors import NoSceneError, PlanConflictError
+from sscl_geo.geo.period import parse_interval
+from sscl_geo.io.catalog import search
+from sscl_geo.io.profile import source
+from sscl_geo.io.tables import SCENES, read_scenes
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.work import Machines
+from sscl_geo.sensors import sentinel2_l2a
+from sscl_geo.stages.ingest import ingest
+from sscl_geo.stages.ingest.plan import one_orbit
+
+Content = Callable[[Path], dict[str, bytes]]
+
+
+def oracle(store: Path, band: str, time: int) -> np.ndarray:
+    """Composite a 10 m band of the whole grid with rasterio and NumPy only."""
+    scenes = [s for s in read_scenes((store / SCENES).read_bytes()) if s.mask_href]
+    group = xarray.open_zarr(store, group="epsg32633/r10m")
+    start, end = group.time_bounds.values[time]
+    top, left = group.y.values[0] + 5, group.x.values[0] - 5
+    stack = []
+    for scene in scenes:
+        if not start <= np.datetime64(scene.datetime.replace(tzinfo=None)) < end:
+            continue
+        with rasterio.open(scene.href(band)) as file, rasterio.open(scene.mask_href) as mask:
+            clear = ~np.isin(mask.read(1), (0, 1, 3, 8, 9, 10)).repeat(2, 0).repeat(2, 1)
+            dn = np.where(clear, file.read(1), 0).astype(float)
+            dn[dn > 0] += scene.harmonise
+            x, y = round((file.transform.c - left) / 10), round((top - file.transform.f) / 10)
+        whole = np.full((group.sizes["y"], group.sizes["x"]), np.nan)
+        whole[y : y + dn.shape[0], x : x + dn.shape[1]] = np.where(dn == 0, np.nan, dn)
+        stack.append(whole)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All-NaN slice")
+        median = np.nanmedian(stack, axis=0)
+    return np.nan_to_num(np.floor(median + 0.5)).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def cube(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("ingest") / "cube.zarr"
+    ingest(world.request(), out, Machines())
+    return out
+
+
+@pytest.mark.parametrize(("band", "position"), [("B02", 0), ("B08", 3)])
+@pytest.mark.parametrize("time", [0, 1])
+def test_the_composite_is_the_numpy_median_of_clear_pixels_bit_for_bit(
+    cube: Path, band: str, position: int, time: int
+) -> None:
+    group = xarray.open_zarr(cube, group="epsg32633/r10m", mask_and_scale=False)
+    expected = oracle(cube, band, time)
+    assert expected.any()
+    assert np.array_equal(group.s2.values[time, position], expected)
+
+
+def test_both_offset_conventions_meet_in_one_scale(cube: Path) -> None:
+    scenes = [s for s in read_scenes((cube / SCENES).read_bytes()) if s.mask_href]
+    assert {scene.harmonise for scene in scenes} == {0, 1000}
+    group = xarray.open_zarr(cube, group="epsg32633/r10m")
+    near_infrared = group.s2.sel(band_s2="B08").median(("y", "x")).values
+    assert (near_infrared > 0.05).all()
+    assert (near_infrared < 0.6).all()
+
+
+def test_backscatter_is_the_mean_in_linear_power_of_one_orbit(cube: Path) -> None:
+    scenes = one_orbit(
+        tuple(s for s in read_scenes((cube / SCENES).read_bytes()) if not s.mask_href)
+    )
+    assert len({scene.orbit for scene in scenes}) == 1
+    group = xarray.open_zarr(cube, group="epsg32633/r10m", mask_and_scale=False)
+    start, end = group.time_bounds.values[0]
+    first = [s for s in scenes if start <= np.datetime64(s.datetime.replace(tzinfo=None)) < end]
+    images = []
+    for scene in first:
+        with rasterio.open(scene.href("VV")) as file:
+            images.append(file.read(1).astype(np.float64))
+            corner = file.transform.c, file.transform.f
+    decibel = np.rint(1000 * np.log10(np.mean(images, axis=0).astype(np.float32)))
+    left = round((corner[0] + 5 - group.x.values[0]) / 10)
+    top = round((group.y.values[0] + 5 - corner[1]) / 10)
+    place = np.s_[top : top + decibel.shape[0], left : left + decibel.shape[1]]
+    assert np.abs(group.s1.values[0, 0][place] - decibel).max() <= 1
+    assert (group.n_valid_s1.values[0][place] == len(first)).all()
+
+
+def test_the_number_of_observations_counts_clear_scenes(cube: Path) -> None:
+    group = xarray.open_zarr(cube, group="epsg32633/r10m", mask_and_scale=False)
+    assert group.n_valid_s2.dtype == np.uint8
+    seen = (group.s2.values != 0).all(1)
+    assert (seen >= (group.n_valid_s2.values > 0)).all()
+    assert group.n_valid_s2.values.max() > 2
+
+
+def test_dask_makes_the_same_bytes(
+    world: Any, cube: Path, tmp_path: Path, content: Content
+) -> None:
+    ingest(world.request(), tmp_path / "cube.zarr", Machines(executor="dask"))
+    assert content(tmp_path / "cube.zarr") == content(cube)
+
+
+def test_the_order_in_which_a_catalogue_answers_does_not_matter(world: Any) -> None:
+    request = world.request()
+    static = source(str(world.catalog))
+    interval = parse_interval(request.datetime)
+    by_api = search(request.source, sentinel2_l2a.SENSOR, request.bbox, interval)
+    by_disk = search(static, sentinel2_l2a.SENSOR, request.bbox, interval)
+    assert [scene.id for scene in by_api.scenes] == [scene.id for scene in by_disk.scenes]
+
+
+def command(world: Any, out: Path) -> list[str]:
+    box = [str(value) for value in world.bbox]
+    return [
+        *(sys.executable, "-m", "sscl_geo.ingest", "--catalog", world.api),
+        *("--bbox", *box, "--datetime", "2024-04-01/2024-09-30", "--period", "P3M"),
+        *("--tile-px", "256", "--out", str(out)),
+    ]
+
+
+def test_killed_at_any_moment_and_run_again_it_makes_the_same_bytes(
+    world: Any, cube: Path, tmp_path: Path, content: Content
+) -> None:
+    out = tmp_path / "cube.zarr"
+    rng = random.Random(0)  # noqa: S311 - moments, not secrets
+    started = time.monotonic()
+    subprocess.run(command(world, tmp_path / "alone.zarr"), check=True, capture_output=True)
+    whole = time.monotonic() - started
+    kills = 0
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
+        process = subprocess.Popen(
+            command(world, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=whole * (share + rng.uniform(-0.05, 0.05)))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run(command(world, out), check=True, capture_output=True)
+    assert kills >= 1
+    assert content(out) == content(cube)
+
+
+def test_a_scene_that_cannot_be_read_is_a_named_hole_and_the_same_command_closes_it(
+    world: Any, cube: Path, tmp_path: Path, content: Content
+) -> None:
+    request = world.request()
+    victim = next(world.catalog.parent.rglob("B11.tif"))
+    hidden = victim.with_suffix(".hidden")
+    out = tmp_path / "cube.zarr"
+    victim.rename(hidden)
+    try:
+        # In a process of its own, whose GDAL has not seen the file before.
+        done = subprocess.run(command(world, out), check=False, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "B11.tif cannot be read" in done.stderr
+        assert "Traceback" not in done.stderr
+        failed = [o for o in Ledger(out).outcomes.values() if o.status == "failed"]
+        assert failed
+    finally:
+        hidden.rename(victim)
+    assert ingest(request, out, Machines()).now == len(failed)
+    assert content(out) == content(cube)
+
+
+def test_another_plan_on_the_same_store_is_refused_by_the_key_that_differs(
+    world: Any, cube: Path, content: Content
+) -> None:
+    before = content(cube)
+    with pytest.raises(PlanConflictError, match='period is "P3M" there and "P1M" here'):
+        ingest(world.request(period="P1M"), cube, Machines())
+    assert content(cube) == before
+
+
+def test_a_search_without_scenes_says_how_many_each_sensor_has_and_what_to_relax(
+    world: Any, tmp_path: Path
+) -> None:
+    request = world.request(datetime="2019-01-01/2019-02-01")
+    with pytest.raises(NoSceneError, match=r"sentinel2_l2a \(sentinel-2-l2a\): 0.*widen"):
+        ingest(request, tmp_path / "cube.zarr", Machines())
+    assert not (tmp_path / "cube.zarr").exists()

@@ -1,0 +1,54 @@
+"""Labels: what does not fit is told, and nothing half-written stays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import xarray
+
+from sscl_geo.demo.items import CRS, ground_transform
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.publish.cog import write_cog
+from sscl_geo.stages.evaluate import evaluate
+from sscl_geo.stages.labels import LabelsRequest, make_labels
+
+
+def test_labels_of_another_place_are_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
+    far = ground_transform(10, first_column=20_000)
+    ones = np.ones((50, 50), np.uint8)
+    write_cog(tmp_path / "far.tif", ones, crs=CRS, transform=far, nodata=0)
+    request = LabelsRequest(cube=learned.cube, source=tmp_path / "far.tif", legend=dfc2020)
+    with pytest.raises(InvalidInputError, match="no label on the pixels"):
+        make_labels(request, tmp_path / "labels.zarr")
+    assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_a_value_that_the_legend_misses_is_named(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    short = dfc2020.replace(classes=dfc2020.classes[:-1])
+    request = LabelsRequest(cube=learned.cube, source=world.truth, legend=short)
+    with pytest.raises(InvalidInputError, match=r"\[10\].*sources"):
+        make_labels(request, tmp_path / "labels.zarr")
+    assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_labels_are_the_truth_where_the_truth_is_and_nothing_elsewhere(
+    world: Any, learned: Any
+) -> None:
+    with rasterio.open(world.truth) as file:
+        truth, corner = file.read(1), file.transform @ (0, 0)
+    group = xarray.open_zarr(learned.labels, group="epsg32633", mask_and_scale=False)
+    left = round((corner[0] + 5 - group.x.values[0]) / 10)
+    top = round((group.y.values[0] + 5 - corner[1]) / 10)
+    place = np.s_[top : top + truth.shape[0], left : left + truth.shape[1]]
+    assert np.array_equal(group.labels.values[place], truth)
+    assert (group.labels.values != 0).sum() == (truth != 0).sum()
+
+
+def test_labels_and_map_of_different_grids_do_not_meet(learned: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="not found"):
+        evaluate(tmp_path / "map.zarr", learned.labels)

@@ -1,0 +1,172 @@
+"""Pretraining and finetuning as stages: in process, on Ray, resumed, submitted as a job."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.learn.study import Study
+from sscl_geo.runtime.gang import Ranks
+from sscl_geo.stages.finetune import FinetuneRequest, finetune
+from sscl_geo.stages.pretrain import pretrain
+
+ROOT = Path(__file__).parents[2]
+
+
+def request(learned: Any, study: Study, **changes: object) -> FinetuneRequest:
+    fields = {
+        "cubes": (learned.cube,),
+        "labels": (learned.labels,),
+        "encoder": learned.encoder,
+        "study": study,
+    }
+    return FinetuneRequest.model_validate({**fields, **changes})
+
+
+def test_the_same_seed_learns_the_same_weights(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    again = pretrain([learned.cube], tiny_study, tmp_path / "encoder", Ranks())
+    assert again.weights_sha256 == read_card(learned.encoder).weights_sha256
+    other = pretrain([learned.cube], tiny_study.replace(seed=9), tmp_path / "other", Ranks())
+    assert other.weights_sha256 != again.weights_sha256
+
+
+def test_finetuning_starts_from_the_encoder_and_moves_it(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    still = tiny_study.finetune.schedule.replace(epochs=1, steps=1, learning_rate=1e-12)
+    study = tiny_study.replace(finetune=tiny_study.finetune.replace(schedule=still))
+    bundle = finetune(request(learned, study), tmp_path / "still", Ranks())
+    before = read_weights(learned.encoder, read_card(learned.encoder))
+    after = read_weights(tmp_path / "still", bundle)
+    name = "features.layers.0.weight"
+    assert np.allclose(after[f"encoder.{name}"], before[name], atol=1e-6)
+    moved = read_weights(learned.model, read_card(learned.model))
+    assert not np.allclose(moved[f"encoder.{name}"], before[name], atol=1e-6)
+
+
+def test_a_bundle_holds_what_it_was_trained_with(learned: Any) -> None:
+    bundle = read_card(learned.model)
+    assert [entry["phase"] for entry in bundle.history] == ["unifeat"] * 2 + ["core"] * 2 + [
+        "finetune"
+    ] * 2
+    assert bundle.legend is not None
+    assert len(bundle.network["bands"]) == 14  # type: ignore[arg-type]
+    assert not (learned.model / "run").exists()
+    assert not (learned.model / "cache").exists()
+
+
+def test_another_study_on_the_same_folder_is_refused(learned: Any, tiny_study: Study) -> None:
+    with pytest.raises(PlanConflictError, match="study is"):
+        pretrain([learned.cube], tiny_study.replace(seed=4), learned.encoder, Ranks())
+
+
+def test_as_many_labels_as_cubes_are_needed(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="as many --labels as --cube"):
+        finetune(request(learned, tiny_study, labels=()), tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
+def _workers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(child.cmdline() or [])
+    ]
+
+
+def _kill_one_worker(at: list[int]) -> None:
+    """Kill a rank once some epochs are behind it."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        for process in _workers():
+            if time.time() - process.create_time() > 4:
+                process.send_signal(signal.SIGKILL)
+                at.append(process.pid)
+                return
+        time.sleep(0.2)
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("default")
+def test_two_ray_ranks_train_on_after_one_is_killed(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    long = tiny_study.finetune.schedule.replace(epochs=40, steps=10)
+    study = tiny_study.replace(finetune=tiny_study.finetune.replace(schedule=long))
+    killed: list[int] = []
+    killer = threading.Thread(target=_kill_one_worker, args=(killed,), daemon=True)
+    killer.start()
+    bundle = finetune(request(learned, study), tmp_path / "model", Ranks(ranks=2))
+    killer.join()
+    assert len(killed) == 1
+    epochs = [entry["epoch"] for entry in bundle.history if entry["phase"] == "finetune"]
+    assert epochs == list(range(1, 41))
+    read_weights(tmp_path / "model", bundle)
+
+
+@pytest.fixture(scope="module")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of clients of a Ray cluster on this machine that asks for a token."""
+    scripts = sysconfig.get_path("scripts")
+    environment = {
+        **os.environ,
+        "PATH": f"{scripts}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "PYTHONPATH": str(ROOT),
+    }
+    folder = tmp_path_factory.mktemp("ray")
+    with (folder / "head.log").open("wb") as log:
+        head = subprocess.Popen(
+            [
+                *(f"{scripts}/ray", "start", "--head", "--block", "--port=16379"),
+                *("--dashboard-port=18265", "--num-cpus=2", "--disable-usage-stats"),
+            ],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield {**environment, "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:18265"}
+        finally:
+            head.terminate()
+            head.wait(timeout=30)
+
+
+@pytest.mark.cluster
+def test_a_submitted_job_pretrains(ray_head: dict[str, str], learned: Any, tmp_path: Path) -> None:
+    study = ROOT / "tests" / "stages" / "tiny.yaml"
+    job = [
+        *(f"{sysconfig.get_path('scripts')}/ray", "job", "submit", "--working-dir", "workflows"),
+        *("--", sys.executable, "pretrain.py", "--cube", str(learned.cube)),
+        *("--out", str(tmp_path / "encoder"), "--study", str(study), "--ranks", "1"),
+    ]
+    for _ in range(40):
+        done = subprocess.run(
+            job, env=ray_head, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if "Failed to connect" not in done.stdout + done.stderr:
+            break
+        time.sleep(0.5)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout
+    bundle = read_card(tmp_path / "encoder")
+    assert [entry["phase"] for entry in bundle.history] == ["unifeat"] * 2 + ["core"] * 2

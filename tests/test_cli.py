@@ -1,0 +1,100 @@
+"""Bad input: one clear line that says what to do, exit code 2, and nothing left behind."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BOX = ("15.0", "48.7", "15.1", "48.75")
+DATES = ("--datetime", "2024-04-01/2024-09-30")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", *words], check=False, capture_output=True, text=True, env=environment
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        (("15.1", "48.7", "15.0", "48.75"), "west must be west of east"),
+        (("15.0", "48.75", "15.1", "48.7"), "south must be below north"),
+        (("15.0", "48.7", "195", "48.75"), "outside the world"),
+        (("15.0", "48.7", "15.0", "48.75"), "west must be west of east"),
+    ],
+)
+def test_a_box_that_is_none_is_refused(box: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    out = tmp_path / "cube.zarr"
+    done = run("sscl_geo.ingest", "--bbox", *box, *DATES, "--out", str(out))
+    assert_one_line(done, "--bbox", told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unreachable_catalogue_is_named_with_what_to_check(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    out = tmp_path / "cube.zarr"
+    done = run("sscl_geo.ingest", "--catalog", url, "--bbox", *BOX, *DATES, "--out", str(out))
+    assert_one_line(done, url, "check the address")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--catalog", "nowhere"), ("nowhere", "planetary-computer")),
+        (("--catalog", "absent.json"), ("absent.json", "no such file")),
+        (("--period", "3 months"), ("--period", "P3M")),
+        (("--datetime", "2024"), ("--datetime", "first day / last day")),
+        (("--tile-px", "100"), ("--tile-px 100", "multiple of 256")),
+        (("--grid", "EPSG:4326"), ("--grid", "EPSG:3035")),
+    ],
+)
+def test_an_argument_that_breaks_a_rule_is_refused_before_any_search(
+    words: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "cube.zarr"
+    done = run("sscl_geo.ingest", "--bbox", *BOX, *DATES, *words, "--out", str(out))
+    assert_one_line(done, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_something_else_at_the_output_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "cube.zarr"
+    out.mkdir()
+    (out / "diary.txt").write_text("mine")
+    done = run("sscl_geo.ingest", "--bbox", *BOX, *DATES, "--out", str(out))
+    assert_one_line(done, "not a store of this package")
+    assert [path.name for path in out.iterdir()] == ["diary.txt"]
+
+
+def test_commands_say_which_part_is_missing(tmp_path: Path) -> None:
+    absent, out = str(tmp_path / "absent"), str(tmp_path / "out")
+    done = run("sscl_geo.cli", "map", "--cube", absent, "--model", absent, "--out", out)
+    assert_one_line(done, absent, "cube")
+    done = run("sscl_geo.cli", "pretrain", "--cube", absent, "--out", out, "--study", "nothing")
+    assert_one_line(done, "nothing", "letter")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_shipped_studies_and_schemas_parse() -> None:
+    for kind in ("study", "profile", "legend"):
+        done = run("sscl_geo.cli", "schema", kind)
+        assert done.returncode == 0
+        assert '"properties"' in done.stdout
