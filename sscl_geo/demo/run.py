@@ -34,7 +34,7 @@ from sscl_geo.stages.report import ReportRequest, make_report
 LABELLED_COLUMNS = 0.6
 """Share of the land, from the west, in which polygons are digitised; the rest is for the test."""
 
-LABELLED_FRACTION = 0.015
+LABELLED_FRACTION = 0.0195
 """Most pixels, as a share of the whole land, that the polygons cover."""
 
 TILE_PX = 512

@@ -32,7 +32,7 @@ def parse_interval(text: str) -> Period:
         InvalidInputError: The text is not two ISO 8601 dates, or B lies before A.
     """
     try:
-        start, end = (date.fromisoformat(part.strip()[:10]) for part in text.split("/"))
+        start, end = (date.fromisoformat(part.strip()) for part in text.split("/"))
     except ValueError:
         raise InvalidInputError(
             f"--datetime {text!r}: give two dates, first day / last day, such as "

@@ -1,6 +1,6 @@
 """One acquisition, as a small value that carries no pixels."""
 
-from datetime import datetime
+from pydantic import AwareDatetime
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, meet
@@ -26,7 +26,7 @@ class Scene(Frozen):
     id: str
     collection: str
     sensor: str
-    datetime: datetime
+    datetime: AwareDatetime
     bbox: BBox
     hrefs: tuple[tuple[str, str], ...]
     mask_href: str | None = None

@@ -65,7 +65,7 @@ class Cube(NamedTuple):
 
     def read(
         self, zone: str, time: int, places: Mapping[str, list[int]], window: Window
-    ) -> dict[str, Shaped[np.ndarray, "band y x"]]:
+    ) -> dict[str, Shaped[np.ndarray, "_ _ _"]]:
         """Return stored numbers of a window given at 10 m, which may reach over the grid's edge."""
         gsd = {source.array: source.gsd for source in self.bands}
         return {

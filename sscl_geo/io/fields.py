@@ -19,7 +19,7 @@ class Decoded(NamedTuple):
 
     zone: str
     time: int
-    arrays: dict[str, Shaped[np.ndarray, "band y x"]]
+    arrays: dict[str, Shaped[np.ndarray, "_ _ _"]]
 
 
 def decoded(cube: Cube, places: Mapping[str, list[int]], cache: Path) -> Iterator[Decoded]:

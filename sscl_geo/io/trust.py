@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from sscl_geo.errors import UntrustedHrefError
 
-_FORBIDDEN = re.compile(r"[\x00-\x20<>\"\\^`{|}\x7f]|/vsi|\.\.", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"[\x00-\x1f<>\"\\^`{|}\x7f]|/vsi|\.\.", re.IGNORECASE)
 _WEB = ("http", "https")
 
 
@@ -28,7 +28,7 @@ def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
             f"asset address {shown!r}: holds characters or a path that no plain address has"
         )
     parts = _split(href)
-    if parts.scheme in _WEB:
+    if parts.scheme in _WEB and " " not in href:
         return _checked_host(href, parts.hostname or "", hosts)
     if (
         parts.scheme == ""

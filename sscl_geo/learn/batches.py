@@ -30,7 +30,7 @@ class Field(NamedTuple):
             the field is unlabelled.
     """
 
-    arrays: dict[str, Shaped[np.ndarray, "band y x"]]
+    arrays: dict[str, Shaped[np.ndarray, "_ _ _"]]
     labels: UInt8[np.ndarray, "y x"] | None
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Schedule(Frozen):
         learning_rate: Peak rate of AdamW.
         head_learning_rate: Peak rate of new heads; `learning_rate` if None.
         weight_decay: Decoupled weight decay of AdamW.
+        precision: Type in which convolutions compute; losses and weights stay in float32.
         warmup: Share of all steps over which the rate rises from 0; it then falls as a half cosine.
     """
 
@@ -40,6 +41,7 @@ class Schedule(Frozen):
     learning_rate: float = Field(default=1e-3, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
     warmup: float = Field(default=0.1, ge=0, lt=1)
 
     @property
@@ -147,7 +149,9 @@ class _Run(NamedTuple):
 def _fit_phase(run: _Run, first: int, saved: object) -> None:
     schedule = run.phase.schedule
     run.model.to(run.gang.device)
-    task = run.gang.wrap(run.phase.task.to(run.gang.device))
+    task = run.gang.wrap(
+        run.phase.task.to(run.gang.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    )
     optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay)
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
@@ -184,9 +188,11 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
 
 def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int) -> float:
     total = torch.zeros((), device=run.gang.device)
+    is_half = run.phase.schedule.precision == "bfloat16"
     for step in range(epoch * run.phase.schedule.steps, (epoch + 1) * run.phase.schedule.steps):
         batch = run.phase.draw(step)
-        loss: Tensor = task(batch, _generator(run.seed, run.number, step))
+        with torch.autocast(run.gang.device.type, torch.bfloat16, enabled=is_half):
+            loss: Tensor = task(batch, _generator(run.seed, run.number, step))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()

@@ -49,7 +49,7 @@ class Job(Frozen):
 class Composite(NamedTuple):
     """What scenes become: pixels `(band, y, x)` of each cube group, and observation counts."""
 
-    pixels: dict[str, Shaped[np.ndarray, "band y x"]]
+    pixels: dict[str, Shaped[np.ndarray, "_ _ _"]]
     valid: UInt8[np.ndarray, "y x"]
 
 

@@ -130,11 +130,11 @@ def _bounding(windows: tuple[Window, ...]) -> Window:
 
 
 def _inner(
-    stored: dict[str, Shaped[np.ndarray, "band y x"]],
+    stored: dict[str, Shaped[np.ndarray, "_ _ _"]],
     spec: NetworkSpec,
     window: Window,
     around: Window,
-) -> dict[str, Shaped[np.ndarray, "band y x"]]:
+) -> dict[str, Shaped[np.ndarray, "_ _ _"]]:
     inner = window._replace(y=window.y - around.y, x=window.x - around.x)
     gsd = {name: bands[0].gsd for name, bands in spec.arrays.items()}
     return {name: data[:, *inner.at(gsd[name]).slices] for name, data in stored.items()}
@@ -142,7 +142,7 @@ def _inner(
 
 @torch.inference_mode()
 def _normalised(
-    segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "band y x"]]
+    segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ _"]]
 ) -> Normalised:
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(data))[None] for name, data in stored.items()
