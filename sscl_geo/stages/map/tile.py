@@ -141,9 +141,7 @@ def _inner(
 
 
 @torch.inference_mode()
-def _normalised(
-    segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ _"]]
-) -> Normalised:
+def _normalised(segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ _"]]) -> Normalised:
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(data))[None] for name, data in stored.items()
     }

@@ -23,7 +23,7 @@ from sscl_geo.stages.report.pictures import (
     radar_picture,
     true_colour_picture,
 )
-from sscl_geo.stages.report.tables import Row, areas, class_rows, matrix_rows, scored
+from sscl_geo.stages.report.tables import Row, areas, class_rows, margins, matrix_rows, scored
 
 PAGE = "report.html"
 SUMMARY = "report.json"
@@ -106,6 +106,7 @@ def _page(
         notes=request.notes,
         seconds=request.seconds,
         rows=rows,
+        margins=margins(rows),
         fraction=fraction,
         legend=mapped.legend,
         zones=[_zone(grid, request, cube, mapped.legend) for grid in mapped.grids],

@@ -52,6 +52,19 @@ def scored(name: str, map_path: Path, reference: Path) -> Row:
     return Row(name, agreement(map_path, reference))
 
 
+def margins(rows: Sequence[Row]) -> list[str]:
+    """Say by how many points of overall accuracy the first map is above or below each other."""
+    first = rows[0]
+    others = [(row.name, row.scores.oa) for row in rows[1:]]
+    others.append(("the most frequent class everywhere", first.scores.majority))
+    return [f"{_points(first.scores.oa - oa)} {name}" for name, oa in others]
+
+
+def _points(difference: float) -> str:
+    side = "above" if difference >= 0 else "BELOW"
+    return f"{100 * abs(difference):.1f} points {side}"
+
+
 def class_rows(rows: Sequence[Row]) -> list[ClassRow]:
     """Return one row a class of the legend."""
     first = rows[0].scores
