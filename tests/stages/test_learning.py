@@ -3,6 +3,7 @@
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -139,18 +140,34 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     with (folder / "head.log").open("wb") as log:
         head = subprocess.Popen(
             [
-                *(f"{scripts}/ray", "start", "--head", "--block", "--port=16379"),
-                *("--dashboard-port=18265", "--num-cpus=2", "--disable-usage-stats"),
+                *(f"{scripts}/ray", "start", "--head", "--block", "--port=26379"),
+                *("--dashboard-port=28265", "--num-cpus=2", "--disable-usage-stats"),
             ],
             env=environment,
             stdout=log,
             stderr=log,
         )
         try:
-            yield {**environment, "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:18265"}
+            _wait_for(28265, head, folder / "head.log")
+            yield {**environment, "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:28265"}
         finally:
+            family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
             head.terminate()
-            head.wait(timeout=30)
+            for survivor in psutil.wait_procs(family, timeout=10)[1]:
+                survivor.kill()
+            head.wait()
+
+
+def _wait_for(port: int, head: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert head.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                time.sleep(1)
+                return
+        time.sleep(0.2)
+    pytest.fail(log.read_text())
 
 
 @pytest.mark.cluster
@@ -161,13 +178,9 @@ def test_a_submitted_job_pretrains(ray_head: dict[str, str], learned: Any, tmp_p
         *("--", sys.executable, "pretrain.py", "--cube", str(learned.cube)),
         *("--out", str(tmp_path / "encoder"), "--study", str(study), "--ranks", "1"),
     ]
-    for _ in range(40):
-        done = subprocess.run(
-            job, env=ray_head, cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        if "Failed to connect" not in done.stdout + done.stderr:
-            break
-        time.sleep(0.5)
+    done = subprocess.run(
+        job, env=ray_head, cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     bundle = read_card(tmp_path / "encoder")
