@@ -220,8 +220,10 @@ def demo(
 ) -> None:
     """Make a world, ingest it, learn, map it, and report: everything on this machine."""
     from sscl_geo.demo.run import run_demo
+    from sscl_geo.runtime.gang import Ranks
 
-    run_demo(out, size_px=size_px, seed=seed, ranks=ranks)
+    page = run_demo(out, size_px=size_px, seed=seed, ranks=Ranks(ranks=ranks))
+    print(f"report: {page.resolve()}")
 
 
 @app.command()

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic import ValidationError
+
 
 class SsclGeoError(Exception):
     """A failure that the user can understand and act on; its text is one line."""
@@ -51,9 +53,14 @@ class TrainingError(SsclGeoError):
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Print a `SsclGeoError` of the block as one line on stderr and exit with its code."""
+    """Print an error of the user's kind as one line on stderr and exit with its code."""
     try:
         yield
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        print(f"error: {where} {first['input']!r}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
     except SsclGeoError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
         raise SystemExit(error.exit_code) from None

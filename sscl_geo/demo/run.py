@@ -62,14 +62,14 @@ class _World(NamedTuple):
     east: BBox
 
 
-def run_demo(out: Path, *, size_px: int, seed: int, ranks: int) -> Path:
+def run_demo(out: Path, *, size_px: int, seed: int, ranks: Ranks) -> Path:
     """Simulate a land and map it; return the report's path.
 
     Args:
         out: Folder of everything that is made; it must not exist yet.
         size_px: Side of the land at 10 m, a multiple of 12.
         seed: Seed of the land, the training and the forest.
-        ranks: Ray Train workers; 0 trains in this process.
+        ranks: Where to train.
 
     Raises:
         InvalidInputError: `out` exists, or the size does not fit.
@@ -84,7 +84,7 @@ def run_demo(out: Path, *, size_px: int, seed: int, ranks: int) -> Path:
     with _told("labels and random forest"):
         _label(world)
         make_baseline(out / "cube.zarr", out / "labels.zarr", out / "forest.zarr", seed)
-    _learn(out, seed, Ranks(ranks=ranks))
+    _learn(out, seed, ranks)
     with _told("map"):
         for name in ("sscl", "random"):
             model = out / f"model-{name}"

@@ -13,6 +13,7 @@ from sscl_geo.geo.cube import BandSource, CubeSpec, band_sources
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.store import Store
+from sscl_geo.io.tables import TILES
 
 GridsOf = TypeAdapter(tuple[Grid, ...])
 
@@ -35,9 +36,10 @@ class Cube(NamedTuple):
         """Open a cube.
 
         Raises:
-            InvalidInputError: There is none at the path.
+            InvalidInputError: There is none at the path, or it is unfinished.
         """
         store = Store.open(path, "cube")
+        _check_whole(path)
         return cls(path, store, CubeSpec.model_validate(store.plan.content["spec"]))
 
     @property
@@ -96,9 +98,11 @@ class Classes(NamedTuple):
         """Open `labels` or a `map`.
 
         Raises:
-            InvalidInputError: There is none at the path.
+            InvalidInputError: There is none at the path, or it is unfinished.
         """
         store = Store.open(path, kind)
+        if kind == "map":
+            _check_whole(path)
         grids = GridsOf.validate_python(store.plan.content["grids"])
         legend = Legend.model_validate(store.plan.content["legend"])
         return cls(path, store, grids, legend, "labels" if kind == "labels" else "landcover")
@@ -122,6 +126,14 @@ class Classes(NamedTuple):
                 f"{self.path} and {other} lie on different grids; make the labels with "
                 "`sscl-geo labels --cube` of the same cube"
             )
+
+
+def _check_whole(path: Path) -> None:
+    # The table of tiles is the last thing that a tiled stage writes.
+    if not (path / TILES).exists():
+        raise InvalidInputError(
+            f"{path} is unfinished; run the command that makes it again, to its end"
+        )
 
 
 def _pixels(grid: Grid) -> tuple[str, tuple[int, int], tuple[int, int]]:

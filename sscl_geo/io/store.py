@@ -186,8 +186,11 @@ def begin(path: Path, plan: Plan) -> bool:
     if existing is not None:
         existing.check(plan, path)
         return True
-    path.mkdir(parents=True)
-    write_whole(path / PLAN, plan.model_dump_json(indent=1).encode())
+    pending = path.with_name(f".{path.name}.pending")
+    shutil.rmtree(pending, ignore_errors=True)
+    pending.mkdir(parents=True)
+    write_whole(pending / PLAN, plan.model_dump_json(indent=1).encode())
+    pending.rename(path)
     return False
 
 

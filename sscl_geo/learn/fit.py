@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.frozen import Frozen
-from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.batches import ALIGNMENT, Batch
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 
 Metrics = dict[str, float | int | str]
+SMALLEST_SHARE = 2
+"""Batch norm needs two samples."""
 
 
 class Schedule(Frozen):
@@ -48,6 +51,20 @@ class Schedule(Frozen):
     def total(self) -> int:
         """Number of steps of all epochs."""
         return self.epochs * self.steps
+
+    def check(self, ranks: int) -> None:
+        """Let only numbers of ranks train that share a batch evenly, two samples or more each.
+
+        Raises:
+            InvalidInputError: The batch does not divide so, or the patch is odd.
+        """
+        share, rest = divmod(self.batch, max(ranks, 1))
+        if rest or share < SMALLEST_SHARE or self.patch % ALIGNMENT:
+            raise InvalidInputError(
+                f"batch {self.batch} of patches of {self.patch} px on {ranks} ranks: the "
+                "batch must be a multiple of the ranks with two samples or more each, and "
+                "the patch even"
+            )
 
     def rate(self, step: int) -> float:
         """Return the share of the peak rate at a step."""
@@ -92,6 +109,7 @@ class Phase(NamedTuple):
         schedule: How long and how fast.
         draw: Returns this rank's batch of a step.
         heads: Prefixes of the parameters that learn with the head's rate.
+        is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
     """
 
     name: str
@@ -99,6 +117,7 @@ class Phase(NamedTuple):
     schedule: Schedule
     draw: Callable[[int], Batch]
     heads: tuple[str, ...] = ()
+    is_shared: bool = False
 
 
 def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
@@ -163,6 +182,11 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
         task.train()
         torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
         loss = _epoch(run, task, optimizer, rates, epoch)
+        if not math.isfinite(loss):
+            message = (
+                f"{run.phase.name}: the loss of epoch {epoch + 1} is {loss}; lower learning_rate"
+            )
+            raise TrainingError(message)
         seconds = time.perf_counter() - started
         metrics: Metrics = {
             "phase": run.phase.name,
@@ -188,11 +212,12 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
 
 def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int) -> float:
     total = torch.zeros((), device=run.gang.device)
+    rank = 0 if run.phase.is_shared else run.gang.rank
     is_half = run.phase.schedule.precision == "bfloat16"
     for step in range(epoch * run.phase.schedule.steps, (epoch + 1) * run.phase.schedule.steps):
         batch = run.phase.draw(step)
         with torch.autocast(run.gang.device.type, torch.bfloat16, enabled=is_half):
-            loss: Tensor = task(batch, _generator(run.seed, run.number, step))
+            loss: Tensor = task(batch, _generator(run.seed, run.number, step, rank))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -202,7 +227,7 @@ def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch:
 
 
 def _generator(*key: int) -> torch.Generator:
-    """Return a generator that is the same on every rank and in every resumed run."""
+    """Return a generator that is the same in every resumed run."""
     return torch.Generator().manual_seed(_seed(*key))
 
 

@@ -48,7 +48,7 @@ class Blend:
         right = min(window.x + window.width, tile.x + tile.width)
         mine = np.s_[top - tile.y : bottom - tile.y, left - tile.x : right - tile.x]
         its = np.s_[top - window.y : bottom - window.y, left - window.x : right - window.x]
-        self._sum[:, *mine] += probabilities[:, *its] * self._weights[its]
+        self._sum[:, *mine] += probabilities[:, *its] * (self._weights[its] * is_seen[its])
         self._is_seen[mine] |= is_seen[its]
 
     def result(self) -> Blended:

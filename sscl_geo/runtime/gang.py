@@ -14,7 +14,7 @@ Metrics = Mapping[str, float | int | str]
 
 
 class Ranks(Frozen):
-    """Where a training job runs; never changes what it computes but for the order of sums.
+    """Where a training job runs. Each rank has the statistics of its own part of a batch.
 
     Attributes:
         ranks: Number of Ray Train workers; 0 trains in this process, without Ray.

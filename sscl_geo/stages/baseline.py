@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from pydantic import JsonValue
 from sklearn.ensemble import RandomForestClassifier
 
 from sscl_geo.geo.grid import Grid, Window
@@ -12,6 +13,7 @@ from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE, map_layout
 from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.tables import TILES, records_table
 
 VERSION = 1
 TREES = 200
@@ -51,7 +53,9 @@ def make_baseline(cube_path: Path, labels_path: Path, out: Path, seed: int) -> N
     attributes = {"title": "Land cover by a random forest on pixels"}
     layout = map_layout(cube.spec.grids, labels.legend, attributes)
     forest = _trained(cube, labels, seed)
-    Store.create(out, plan, layout, {}, partial(_fill, cube, forest))
+    keys = [tile.key for grid in cube.spec.grids for tile in grid.tiles]
+    tiles: list[dict[str, JsonValue]] = [{"key": key, "status": "done"} for key in keys]
+    Store.create(out, plan, layout, {TILES: records_table(tiles)}, partial(_fill, cube, forest))
 
 
 def _trained(cube: Cube, labels: Classes, seed: int) -> RandomForestClassifier:

@@ -73,8 +73,15 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     labels = [Classes.open(path, "labels") for path in request.labels]
     _check(cubes, labels)
     encoder = None if request.encoder is None else read_card(request.encoder)
+    if encoder is not None and encoder.kind != "encoder":
+        message = (
+            f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
+        )
+        raise InvalidInputError(message)
+    request.study.finetune.schedule.check(ranks.ranks)
     began = begin(out, _plan(request, cubes, labels, encoder))
     if began and (out / CARD).exists():
+        _clear(out)
         return read_card(out)
     job = _Job(
         request=_absolute(request),
@@ -85,9 +92,14 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
     bundle = write_bundle(out, _bundle(job, encoder, state), _segmenter_weights(state))
-    shutil.rmtree(out / RUN)
-    shutil.rmtree(out / CACHE)
+    _clear(out)
     return bundle
+
+
+def _clear(out: Path) -> None:
+    """Delete what only an unfinished training needs."""
+    for name in (RUN, CACHE):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def train(job: _Job, rank: Rank) -> None:

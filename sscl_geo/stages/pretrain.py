@@ -57,10 +57,11 @@ def pretrain(cubes: Sequence[Path], study: Study, out: Path, ranks: Ranks) -> Bu
         TrainingError: Workers died too often.
     """
     checked_lattice(study.window, study.halo)
-    _check(study)
+    _check(study, ranks)
     opened = [Cube.open(path) for path in cubes]
     began = begin(out, _plan(opened, study))
     if began and (out / CARD).exists():
+        _clear(out)
         return read_card(out)
     cache = out.resolve() / CACHE
     network = NetworkSpec(
@@ -72,9 +73,14 @@ def pretrain(cubes: Sequence[Path], study: Study, out: Path, ranks: Ranks) -> Bu
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
     bundle = write_bundle(out, _bundle(job, state), _encoder_weights(state))
-    shutil.rmtree(out / RUN)
-    shutil.rmtree(cache)
+    _clear(out)
     return bundle
+
+
+def _clear(out: Path) -> None:
+    """Delete what only an unfinished training needs."""
+    for name in (RUN, CACHE):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def train(job: _Job, rank: Rank) -> None:
@@ -96,6 +102,7 @@ def _phases(job: _Job, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
             name=pretext.name,
             task=task,
             schedule=schedule,
+            is_shared=plugins.find(PRETEXTS, pretext.name).IS_SHARED,
             draw=partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device),
         )
 
@@ -108,13 +115,14 @@ def _fields(job: _Job) -> Iterator[Field]:
             yield Field(piece.arrays, None)
 
 
-def _check(study: Study) -> None:
+def _check(study: Study, ranks: Ranks) -> None:
     if not study.pretexts:
         raise InvalidInputError(
             "the study names no pretext task; list at least one under `pretexts`"
         )
     for pretext in study.pretexts:
         _settings(pretext)
+        pretext.schedule.check(ranks.ranks)
 
 
 def _settings(pretext: PretextStudy) -> Any:  # noqa: ANN401 - each plugin has its own

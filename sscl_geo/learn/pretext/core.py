@@ -9,6 +9,9 @@ from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.network import Encoder, PixelHead
 
+IS_SHARED = False
+"""Each rank damages its own samples."""
+
 
 class Settings(Frozen):
     """Strengths of CoRe.

@@ -11,6 +11,9 @@ from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
 from sscl_geo.learn.network import Encoder
 
+IS_SHARED = True
+"""The loss reaches over all ranks, which must draw the same pair and locations."""
+
 
 class Settings(Frozen):
     """Strengths of UniFeat.

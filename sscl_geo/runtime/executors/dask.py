@@ -46,7 +46,7 @@ def execute(
         def submit(count: int) -> list[Future[Outcome]]:
             futures = []
             for unit in islice(waiting, count):
-                future = client.submit(attempt, task, unit, key=f"unit-{unit.key}", pure=False)
+                future = client.submit(attempt, task, unit, pure=False)
                 keys[future] = unit.key
                 futures.append(future)
             return futures

@@ -170,16 +170,17 @@ def _tile_units(
 
 
 def one_orbit(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
-    """Keep one orbit direction per sensor: the one with most scenes, then the first by name.
+    """Keep one orbit direction per radar sensor: the one with most scenes, then the first by name.
 
     Backscatter of the two directions differs by slope and structure, so it is never averaged.
     """
-    counts = Counter((scene.sensor, scene.orbit) for scene in scenes)
+    radar = [scene for scene in scenes if not scene.witness]
+    counts = Counter((scene.sensor, scene.orbit) for scene in radar)
     chosen = {
         sensor: min((-n, orbit) for (name, orbit), n in counts.items() if name == sensor)[1]
         for sensor, _ in counts
     }
-    return tuple(scene for scene in scenes if scene.orbit == chosen[scene.sensor])
+    return tuple(s for s in scenes if s.witness or s.orbit == chosen[s.sensor])
 
 
 def _plan(request: IngestRequest) -> Plan:

@@ -42,10 +42,18 @@ def make_map(
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
+    if out.suffix != ".zarr":
+        message = (
+            f"--out {out}: a map's path must end in .zarr, so that its COG can stand beside it"
+        )
+        raise InvalidInputError(message)
     source, bundle = Cube.open(cube), read_card(model)
     legend = _checked_legend(bundle, model)
     source.wanted([band.name for band in NetworkSpec.model_validate(bundle.network).bands])
-    grids = tuple(grid.replace(tile_px=tile_px or grid.tile_px) for grid in source.spec.grids)
+    grids = tuple(
+        grid.replace(tile_px=grid.tile_px if tile_px is None else tile_px)
+        for grid in source.spec.grids
+    )
     store = _store(out, _plan(source, bundle, grids), grids, legend)
     job = Job(
         cube=cube.resolve(),
@@ -88,6 +96,9 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
         arguments={
             "cube": source.store.plan.digest,
             "model": bundle.weights_sha256,
+            "window": bundle.window,
+            "halo": bundle.halo,
+            "legend": None if bundle.legend is None else bundle.legend.digest,
             "tile_px": grids[0].tile_px,
         },
         content={
@@ -110,9 +121,9 @@ def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
     records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
-    store.put(TILES, records_table(records))
     for grid in grids:
         publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
+    store.put(TILES, records_table(records))
 
 
 def cog_path(map_path: Path, grid: Grid, grids: tuple[Grid, ...]) -> Path:
