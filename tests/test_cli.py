@@ -85,7 +85,7 @@ def test_something_else_at_the_output_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_commands_say_which_part_is_missing(tmp_path: Path) -> None:
-    absent, out = str(tmp_path / "absent"), str(tmp_path / "out")
+    absent, out = str(tmp_path / "absent"), str(tmp_path / "out.zarr")
     done = run("sscl_geo.cli", "map", "--cube", absent, "--model", absent, "--out", out)
     assert_one_line(done, absent, "cube")
     done = run("sscl_geo.cli", "pretrain", "--cube", absent, "--out", out, "--study", "nothing")
