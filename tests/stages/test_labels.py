@@ -11,7 +11,11 @@ import xarray
 from sscl_geo.demo.items import CRS, ground_transform
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.layout import map_layout
 from sscl_geo.io.publish.cog import write_cog
+from sscl_geo.io.store import Plan, Store
+from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 
@@ -49,6 +53,20 @@ def test_labels_are_the_truth_where_the_truth_is_and_nothing_elsewhere(
     assert (group.labels.values != 0).sum() == (truth != 0).sum()
 
 
-def test_labels_and_map_of_different_grids_do_not_meet(learned: Any, tmp_path: Path) -> None:
+def test_a_map_that_is_absent_is_said_to_be(learned: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="not found"):
+        evaluate(tmp_path / "map.zarr", learned.labels)
+
+
+def test_labels_and_map_of_different_grids_do_not_meet(
+    learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    (grid,) = Classes.open(learned.labels, "labels").grids
+    moved = grid.replace(origin=(grid.origin[0] + 60, grid.origin[1]))
+    content = {"grids": [moved.model_dump(mode="json")], "legend": dfc2020.model_dump(mode="json")}
+    plan = Plan(kind="map", stage_version=1, arguments={}, content=content)
+    layout = map_layout((moved,), dfc2020, {})
+    tiles = records_table([{"key": tile.key} for tile in moved.tiles])
+    Store.create(tmp_path / "map.zarr", plan, layout, {TILES: tiles})
+    with pytest.raises(InvalidInputError, match="different grids"):
         evaluate(tmp_path / "map.zarr", learned.labels)
