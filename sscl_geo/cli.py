@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from sscl_geo.errors import InvalidInputError, reported
-from sscl_geo.frozen import Frozen, read_yaml
+from sscl_geo.frozen import Frozen, parse, read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.store import local_path
 from sscl_geo.plugins import shipped_file
-from sscl_geo.runtime.work import Machines
+from sscl_geo.runtime.work import machines_of
 
 app = typer.Typer(
     add_completion=False,
@@ -81,7 +81,7 @@ def pretrain(
     from sscl_geo.stages.pretrain import pretrain as run
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
-    where = Ranks(ranks=ranks, address=ray, gpus=gpu)
+    where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
     bundle = run([local_path(path) for path in cube], numbers, local_path(out), where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
@@ -111,7 +111,8 @@ def finetune(
         encoder=None if encoder is None else local_path(encoder),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )
-    bundle = run(request, local_path(out), Ranks(ranks=ranks, address=ray, gpus=gpu))
+    where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
+    bundle = run(request, local_path(out), where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 
 
@@ -130,8 +131,13 @@ def make_map(
     """Map a cube wall to wall."""
     from sscl_geo.stages.map import make_map as run
 
-    machines = Machines(executor="dask" if dask else executor, workers=workers, address=dask)
-    summary = run(local_path(cube), local_path(model), local_path(out), machines, tile_px)
+    summary = run(
+        local_path(cube),
+        local_path(model),
+        local_path(out),
+        machines_of(executor, workers, dask),
+        tile_px,
+    )
     print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
 
 
@@ -222,7 +228,8 @@ def demo(
     from sscl_geo.demo.run import run_demo
     from sscl_geo.runtime.gang import Ranks
 
-    page = run_demo(out, size_px=size_px, seed=seed, ranks=Ranks(ranks=ranks))
+    where = parse(Ranks, {"ranks": ranks}, "options")
+    page = run_demo(out, size_px=size_px, seed=seed, ranks=where)
     print(f"report: {page.resolve()}")
 
 

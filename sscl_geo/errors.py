@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import ValidationError
-
 
 class SsclGeoError(Exception):
     """A failure that the user can understand and act on; its text is one line."""
@@ -56,11 +54,6 @@ def reported() -> Iterator[None]:
     """Print an error of the user's kind as one line on stderr and exit with its code."""
     try:
         yield
-    except ValidationError as invalid:
-        first = invalid.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        print(f"error: {where} {first['input']!r}: {first['msg']}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
     except SsclGeoError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
         raise SystemExit(error.exit_code) from None

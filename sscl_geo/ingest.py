@@ -8,7 +8,7 @@ from sscl_geo.errors import reported
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.io.profile import source
 from sscl_geo.io.store import local_path
-from sscl_geo.runtime.work import Machines
+from sscl_geo.runtime.work import machines_of
 from sscl_geo.stages.ingest import IngestRequest
 from sscl_geo.stages.ingest import ingest as run_ingest
 
@@ -53,8 +53,7 @@ def ingest(
         grid=grid,
         tile_px=tile_px,
     )
-    machines = Machines(executor="dask" if dask else executor, workers=workers, address=dask)
-    summary = run_ingest(request, local_path(out), machines)
+    summary = run_ingest(request, local_path(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
 
 

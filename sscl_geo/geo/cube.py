@@ -1,5 +1,7 @@
 """What a cube holds: grids, periods and sensors."""
 
+from typing import NamedTuple
+
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.period import Period
@@ -18,36 +20,68 @@ class CubeSpec(Frozen):
         return next(grid for grid in self.grids if grid.zone == zone)
 
 
-class BandSource(Frozen):
-    """Where a band of a cube is: its array and its place in it.
+class Place(NamedTuple):
+    """One period of an array, as a sample sees it.
 
     Attributes:
-        sensor: Name of the sensor plugin.
         array: Path of the array below a zone's group, such as `r20m/s2`.
-        index: Position on the array's band axis.
-        band: The band.
+        later: How many periods after the sample's first.
     """
 
-    sensor: str
     array: str
-    index: int
-    band: Band
+    later: int
 
     @property
-    def name(self) -> str:
-        """Name by which models match a band: sensor and band, such as `sentinel2_l2a:B02`."""
-        return f"{self.sensor}:{self.band.name}"
+    def key(self) -> str:
+        """The place as text: the array, and `@later` behind it where that is not 0."""
+        return f"{self.array}@{self.later}" if self.later else self.array
 
     @property
     def gsd(self) -> int:
         """Ground sampling distance of the array in metres."""
         return GROUP_GSD[self.array.split("/")[0]]
 
+    @classmethod
+    def of(cls, key: str) -> "Place":
+        """Return the place that a key names."""
+        array, _, later = key.partition("@")
+        return cls(array, int(later or 0))
 
-def band_sources(sensors: tuple[Sensor, ...]) -> tuple[BandSource, ...]:
-    """Return every band of a cube, sensor by sensor, in stored order."""
+
+class BandSource(Frozen):
+    """Where a band of a sample is: its array, its period, and its position on the band axis.
+
+    Attributes:
+        sensor: Name of the sensor plugin.
+        place: The array and period.
+        index: Position on the array's band axis.
+        band: The band.
+    """
+
+    sensor: str
+    place: Place
+    index: int
+    band: Band
+
+    @property
+    def name(self) -> str:
+        """Name by which models match a band, such as `sentinel2_l2a:B02`.
+
+        In a later period than a sample's first, `@1` and so on stands behind it.
+        """
+        return Place(f"{self.sensor}:{self.band.name}", self.place.later).key
+
+
+def band_sources(sensors: tuple[Sensor, ...], periods: int = 1) -> tuple[BandSource, ...]:
+    """Return every band of a sample of consecutive periods, in time and then in stored order."""
     return tuple(
-        BandSource(sensor=sensor.name, array=f"{group}/{sensor.array}", index=index, band=band)
+        BandSource(
+            sensor=sensor.name,
+            place=Place(f"{group}/{sensor.array}", later),
+            index=index,
+            band=band,
+        )
+        for later in range(periods)
         for sensor in sensors
         for group, bands in sensor.groups.items()
         for index, band in enumerate(bands)

@@ -14,8 +14,9 @@ class BandInput(Frozen):
     """One band as a network takes it, in stored numbers (canonical DN, hundredths of a dB).
 
     Attributes:
-        name: Sensor and band, such as `sentinel2_l2a:B02`; cubes are matched by it.
-        array: Array that holds it, below a cube's zone, such as `r20m/s2`.
+        name: Sensor and band, such as `sentinel2_l2a:B02`, with `@1` one period later; cubes are
+            matched by it.
+        array: Key of the place that holds it, such as `r20m/s2`, or `r20m/s2@1` one period later.
         gsd: Ground sampling distance of that array in metres.
         nodata: Stored value of no observation.
         low: Smaller numbers are raised to it.

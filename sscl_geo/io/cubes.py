@@ -9,13 +9,16 @@ from jaxtyping import Shaped, UInt8
 from pydantic import TypeAdapter
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.geo.cube import BandSource, CubeSpec, band_sources
+from sscl_geo.geo.cube import BandSource, CubeSpec, Place, band_sources
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES
 
 GridsOf = TypeAdapter(tuple[Grid, ...])
+
+Places = Mapping[str, list[int]]
+"""Positions on the band axis by the key of each place, in the order in which bands were named."""
 
 
 class Cube(NamedTuple):
@@ -42,18 +45,24 @@ class Cube(NamedTuple):
         _check_whole(path)
         return cls(path, store, CubeSpec.model_validate(store.plan.content["spec"]))
 
-    @property
-    def bands(self) -> tuple[BandSource, ...]:
-        """Every band of the cube."""
-        return band_sources(self.spec.sensors)
+    def bands(self, periods: int = 1) -> tuple[BandSource, ...]:
+        """Return every band of a sample of consecutive periods."""
+        return band_sources(self.spec.sensors, periods)
 
-    def wanted(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """Return where bands are: positions on the band axis of each array, in the order given.
+    def wanted(self, names: Sequence[str]) -> Places:
+        """Return where the bands of a sample are.
 
         Raises:
-            InvalidInputError: The cube lacks a band.
+            InvalidInputError: The cube lacks a band, or does not have whole samples of periods.
         """
-        mine = {source.name: source for source in self.bands}
+        periods = 1 + max(Place.of(name).later for name in names)
+        count = len(self.spec.periods)
+        if count % periods:
+            raise InvalidInputError(
+                f"{self.path} has {count} periods, not a multiple of the {periods} that make a "
+                "sample; ingest another --datetime or --period, or set `periods` in the study"
+            )
+        mine = {source.name: source for source in self.bands(periods)}
         missing = [name for name in names if name not in mine]
         if missing:
             raise InvalidInputError(
@@ -62,18 +71,35 @@ class Cube(NamedTuple):
             )
         places: dict[str, list[int]] = {}
         for name in names:
-            places.setdefault(mine[name].array, []).append(mine[name].index)
+            places.setdefault(mine[name].place.key, []).append(mine[name].index)
         return places
 
+    def samples(self, places: Places) -> range:
+        """Return the first period of each sample; samples share no period."""
+        periods = 1 + max(Place.of(key).later for key in places)
+        return range(0, len(self.spec.periods), periods)
+
     def read(
-        self, zone: str, time: int, places: Mapping[str, list[int]], window: Window
+        self, zone: str, time: int, places: Places, window: Window
     ) -> dict[str, Shaped[np.ndarray, "_ _ _"]]:
-        """Return stored numbers of a window given at 10 m, which may reach over the grid's edge."""
-        gsd = {source.array: source.gsd for source in self.bands}
+        """Return stored numbers of a sample, by the keys of its places.
+
+        Args:
+            zone: The grid's zone.
+            time: The sample's first period.
+            places: As `wanted` returns them.
+            window: Pixels at 10 m; they may reach over the grid's edge.
+        """
         return {
-            array: self.store.read(f"{zone}/{array}", (time,), window.at(gsd[array]))[indices]
-            for array, indices in places.items()
+            key: self._part(zone, time, Place.of(key), window)[indices]
+            for key, indices in places.items()
         }
+
+    def _part(
+        self, zone: str, time: int, place: Place, window: Window
+    ) -> Shaped[np.ndarray, "_ _ _"]:
+        path = f"{zone}/{place.array}"
+        return self.store.read(path, (time + place.later,), window.at(place.gsd))
 
 
 class Classes(NamedTuple):

@@ -79,6 +79,22 @@ class VectorLabels:
         return burned
 
 
+def _check_georeferenced(path: Path) -> None:
+    with rasterio.open(path, driver="GTiff") as dataset:
+        if dataset.crs is None:
+            raise InvalidInputError(
+                f"--source {path}: has no CRS; write one into it, such as with `rio edit-info "
+                f"--crs EPSG:32633 {path.name}`"
+            )
+
+
+def source_files(path: Path) -> tuple[Path, ...]:
+    """Return the files that hold the labels of a source: one, or all parts of a shapefile."""
+    if path.suffix.lower() != ".shp":
+        return (path,)
+    return tuple(sorted(path.parent.glob(f"{path.stem}.*")))
+
+
 def label_source(path: Path, column: str) -> LabelSource:
     """Return the labels of a file.
 
@@ -92,7 +108,7 @@ def label_source(path: Path, column: str) -> LabelSource:
         raise InvalidInputError(message)
     try:
         if path.suffix.lower() in RASTERS:
-            rasterio.open(path, driver="GTiff").close()
+            _check_georeferenced(path)
             return RasterLabels(path)
         if path.suffix.lower() in VECTORS:
             return VectorLabels(path, column)

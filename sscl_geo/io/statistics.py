@@ -15,24 +15,24 @@ from sscl_geo.io.fields import ROWS, decoded
 from sscl_geo.ops.statistics import Moments, moments
 
 
-def measured_inputs(cubes: Sequence[Cube], cache: Path) -> tuple[BandInput, ...]:
-    """Return every band of the first cube with its statistics over all cubes.
+def measured_inputs(cubes: Sequence[Cube], periods: int, cache: Path) -> tuple[BandInput, ...]:
+    """Return every band of a sample of the first cube with its statistics over all cubes.
 
     Args:
         cubes: At least one; the others must have the bands of the first.
+        periods: Number of consecutive periods of a sample.
         cache: Folder for decoded arrays.
 
     Raises:
         InvalidInputError: A cube lacks a band, or a band has no observation in any cube.
     """
-    bands = sorted(cubes[0].bands, key=lambda band: band.array != "r10m/s2")
+    bands = cubes[0].bands(periods)
     totals = dict.fromkeys((band.name for band in bands), Moments())
     for cube in cubes:
         places = cube.wanted([band.name for band in bands])
         for piece in decoded(cube, places, cache):
             for band in bands:
-                order = [b.name for b in bands if b.array == band.array]
-                plane = piece.arrays[band.array][order.index(band.name)]
+                plane = piece.arrays[band.place.key][places[band.place.key].index(band.index)]
                 totals[band.name] += _moments(plane, _sensor(band))
     return tuple(_input(band, totals[band.name]) for band in bands)
 
@@ -61,8 +61,8 @@ def _input(band: BandSource, total: Moments) -> BandInput:
     low, high = limits(sensor)
     return BandInput(
         name=band.name,
-        array=band.array,
-        gsd=band.gsd,
+        array=band.place.key,
+        gsd=band.place.gsd,
         nodata=sensor.nodata,
         low=low,
         high=high,

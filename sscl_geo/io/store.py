@@ -110,8 +110,7 @@ class Store:
             fill: Writes what the store must hold before it stands at `path`.
         """
         pending = path.with_name(f".{path.name}.pending")
-        shutil.rmtree(pending, ignore_errors=True)
-        pending.mkdir(parents=True)
+        _make_empty(pending)
         _write_metadata(pending, layout)
         for name, content in tables.items():
             (pending / name).write_bytes(content)
@@ -187,11 +186,20 @@ def begin(path: Path, plan: Plan) -> bool:
         existing.check(plan, path)
         return True
     pending = path.with_name(f".{path.name}.pending")
-    shutil.rmtree(pending, ignore_errors=True)
-    pending.mkdir(parents=True)
+    _make_empty(pending)
     write_whole(pending / PLAN, plan.model_dump_json(indent=1).encode())
     pending.rename(path)
     return False
+
+
+def _make_empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{folder.parent} cannot hold a store: {error.strerror}; choose another --out"
+        ) from None
 
 
 def read_plan(path: Path) -> Plan | None:
@@ -200,7 +208,7 @@ def read_plan(path: Path) -> Plan | None:
     Raises:
         InvalidInputError: Something else stands there.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         fields = json.loads((path / PLAN).read_text())

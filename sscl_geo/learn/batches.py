@@ -175,8 +175,10 @@ class Patches:
 
     def _observed(self, field: Field, last_y: int, last_x: int) -> Int64[np.ndarray, "place 3"]:
         """Return corners of patches of which at least half the pixels were observed."""
-        name = next(name for name in self._gsd if self._gsd[name] == FINEST_GSD)
-        seen = (field.arrays[name] != self._nodata[name]).any(0)
+        finest = [name for name, gsd in self._gsd.items() if gsd == FINEST_GSD]
+        seen = np.any(
+            [(field.arrays[name] != self._nodata[name]).any(0) for name in finest], axis=0
+        )
         table = np.pad(np.cumsum(np.cumsum(seen, 0, dtype=np.int64), 1), ((1, 0), (1, 0)))
         step = max(self._draw.patch // 8 // ALIGNMENT, 1) * ALIGNMENT
         y, x = np.meshgrid(

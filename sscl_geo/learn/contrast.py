@@ -8,6 +8,7 @@ every other patch l at that location.
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +25,7 @@ class ContrastSpec(Frozen):
         symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
     """
 
-    temperature: float = 0.1
+    temperature: float = Field(default=0.1, gt=0)
     positive_in_denominator: bool = False
     symmetric: bool = True
 

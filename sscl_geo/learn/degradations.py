@@ -1,15 +1,20 @@
 """How CoRe damages an image: dropped channels, cut-out squares, blur."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
+from sscl_geo.geo.cube import Place
 from sscl_geo.learn.spec import NetworkSpec
+
+Share = tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
+Sigma = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
 class DegradationSpec(Frozen):
@@ -26,10 +31,22 @@ class DegradationSpec(Frozen):
 
     group_probability: float = Field(default=0.2, ge=0, le=1)
     cutouts: int = Field(default=4, ge=0)
-    cutout_side: tuple[float, float] = (0.0625, 0.25)
+    cutout_side: Share = (0.0625, 0.25)
     blur_probability: float = Field(default=0.5, ge=0, le=1)
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    blur_kernel: int = 13
+    blur_sigma: Sigma = (0.1, 2.0)
+    blur_kernel: int = Field(default=13, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "DegradationSpec":
+        if self.blur_kernel % 2 == 0:
+            raise InvalidInputError(f"blur_kernel {self.blur_kernel}: must be odd")
+        for name, (low, high) in (
+            ("cutout_side", self.cutout_side),
+            ("blur_sigma", self.blur_sigma),
+        ):
+            if low > high:
+                raise InvalidInputError(f"{name} {low:g}, {high:g}: the smaller must come first")
+        return self
 
 
 class Degraded(NamedTuple):
@@ -41,14 +58,19 @@ class Degraded(NamedTuple):
 
 
 def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
-    """Return the groups of bands to drop together: each sensor's, and the 10 m bands of optics.
+    """Return the groups of bands to drop together: a sensor's, a period's, 10 m optical ones.
 
-    Dropping all 10 m bands makes the network sharpen the coarser ones.
+    Dropping all 10 m bands makes the network sharpen the coarser ones; a dropped period is a cloudy
+    one.
     """
     sensors = [band.name.split(":")[0] for band in spec.bands]
+    periods = [Place.of(band.array).later for band in spec.bands]
     rows = [[mine == sensor for mine in sensors] for sensor in dict.fromkeys(sensors)]
-    rows += [[band.array == "r10m/s2" for band in spec.bands]]
-    return torch.tensor([row for row in rows if any(row)])
+    rows += [[mine == period for mine in periods] for period in dict.fromkeys(periods)]
+    rows += [[Place.of(band.array).array == "r10m/s2" for band in spec.bands]]
+    return torch.tensor(
+        [row for row in rows if any(row) and not all(row)] or [[True] * len(sensors)]
+    )
 
 
 def degrade(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
@@ -37,7 +37,7 @@ class BackboneSpec(Frozen):
     depth: Literal[18, 50] = 50
     width: int = Field(default=64, ge=4)
     output_stride: Literal[2, 4, 8, 16] = 8
-    rates: tuple[int, ...] = (12, 24, 36)
+    rates: tuple[PositiveInt, ...] = (12, 24, 36)
     context_width: int = Field(default=256, ge=4)
 
 

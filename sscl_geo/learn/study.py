@@ -40,6 +40,8 @@ class Study(Frozen):
     """What is learned and how.
 
     Attributes:
+        periods: Consecutive periods of a cube that a network sees side by side, such as the four
+            quarters of a year.
         features: The single-channel feature extractor.
         backbone: The backbone.
         pretexts: Pretext tasks in their order.
@@ -49,6 +51,7 @@ class Study(Frozen):
         seed: Seed of everything drawn.
     """
 
+    periods: int = Field(default=1, ge=1)
     features: FeatureSpec = FeatureSpec()
     backbone: BackboneSpec = BackboneSpec()
     pretexts: tuple[PretextStudy, ...]

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sscl_geo import plugins
-from sscl_geo.errors import HolesError
+from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.progress import shown
 from sscl_geo.runtime.work import Machines, Outcome, Stage
 
 EXECUTORS = "sscl_geo.runtime.executors"
 SHOWN_HOLES = 20
+GIB = 2**30
 
 
 class Summary(NamedTuple):
@@ -31,10 +32,12 @@ def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summar
         label: What the progress bar says.
 
     Raises:
+        InvalidInputError: A unit needs more memory than a worker has.
         HolesError: Units failed; the message is a table of them and their causes.
     """
     executor = plugins.find(EXECUTORS, machines.executor)
     units = stage.plan()
+    _check_memory(stage.memory(), executor.worker_bytes(machines), label)
     stage.prepare()
     ledger = Ledger(store)
     pending = [unit for unit in units if unit.key not in ledger.finished]
@@ -47,6 +50,14 @@ def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summar
     stage.publish(outcomes)
     done = sum(outcome.status == "done" for outcome in outcomes)
     return Summary(done, len(units) - done, len(pending))
+
+
+def _check_memory(needed: int, given: int, label: str) -> None:
+    if needed > given:
+        raise InvalidInputError(
+            f"{label}: one unit needs up to {needed / GIB:.1f} GiB and a worker has "
+            f"{given / GIB:.1f} GiB; take a smaller --tile-px, fewer --workers, or larger machines"
+        )
 
 
 def _table(holes: list[Outcome], planned: int) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 from pydantic import Field, JsonValue
 
 from sscl_geo.errors import SsclGeoError
-from sscl_geo.frozen import Frozen
+from sscl_geo.frozen import Frozen, parse
 
 
 @runtime_checkable
@@ -67,6 +67,16 @@ class Machines(Frozen):
     executor: str = "serial"
     workers: int = Field(default=2, ge=1)
     address: str | None = None
+
+
+def machines_of(executor: str, workers: int, address: str | None) -> Machines:
+    """Return the machines that a user names; an address means Dask.
+
+    Raises:
+        InvalidInputError: There are fewer than one worker.
+    """
+    fields = {"executor": "dask" if address else executor, "workers": workers, "address": address}
+    return parse(Machines, fields, "options")
 
 
 class Stage(NamedTuple):

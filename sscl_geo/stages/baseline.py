@@ -97,7 +97,7 @@ def _mapped(
 
 def _features(cube: Cube, grid: Grid, window: Window) -> Float32[np.ndarray, "y x feature"]:
     planes = []
-    places = cube.wanted([band.name for band in cube.bands])
+    places = cube.wanted([band.name for band in cube.bands()])
     for time in range(len(cube.spec.periods)):
         for stored in cube.read(grid.zone, time, places, window).values():
             factor = window.height // stored.shape[1]

@@ -145,8 +145,8 @@ def _network(
     request: FinetuneRequest, cubes: Sequence[Cube], encoder: Bundle | None, cache: Path
 ) -> NetworkSpec:
     if encoder is None:
-        bands = measured_inputs(cubes, cache)
         study = request.study
+        bands = measured_inputs(cubes, study.periods, cache)
         return NetworkSpec(bands=bands, features=study.features, backbone=study.backbone)
     network = NetworkSpec.model_validate(encoder.network)
     for cube in cubes:

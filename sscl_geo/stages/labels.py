@@ -14,7 +14,7 @@ from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import Grid, Window, inside_bbox
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.cubes import Cube
-from sscl_geo.io.labels import LabelSource, label_source
+from sscl_geo.io.labels import LabelSource, label_source, source_files
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.store import Plan, Store, read_plan
 
@@ -69,13 +69,20 @@ def _plan(request: LabelsRequest, cube: Cube) -> Plan:
         arguments={
             **arguments,
             "cube": cube.store.plan.digest,
-            "source_sha256": hashlib.sha256(request.source.read_bytes()).hexdigest(),
+            "source_sha256": _sha256(source_files(request.source)),
         },
         content={
             "grids": [grid.model_dump(mode="json") for grid in cube.spec.grids],
             "legend": request.legend.model_dump(mode="json"),
         },
     )
+
+
+def _sha256(paths: tuple[Path, ...]) -> str:
+    content = hashlib.sha256()
+    for path in paths:
+        content.update(path.read_bytes())
+    return content.hexdigest()
 
 
 def _fill(

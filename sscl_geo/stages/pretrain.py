@@ -65,7 +65,9 @@ def pretrain(cubes: Sequence[Path], study: Study, out: Path, ranks: Ranks) -> Bu
         return read_card(out)
     cache = out.resolve() / CACHE
     network = NetworkSpec(
-        bands=measured_inputs(opened, cache), features=study.features, backbone=study.backbone
+        bands=measured_inputs(opened, study.periods, cache),
+        features=study.features,
+        backbone=study.backbone,
     )
     job = _Job(
         cubes=tuple(path.resolve() for path in cubes), network=network, study=study, cache=cache

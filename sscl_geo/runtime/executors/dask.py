@@ -10,6 +10,7 @@ from itertools import islice
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
+from distributed.system import MEMORY_LIMIT
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
@@ -56,6 +57,20 @@ def execute(
             yield _outcome(future, keys.pop(future))
             for following in submit(1):
                 running.add(following)
+
+
+def worker_bytes(machines: Machines) -> int:
+    """Return the memory that one unit may use: a thread's share of the smallest worker's limit.
+
+    Raises:
+        InvalidInputError: No scheduler answers at the address.
+    """
+    if machines.address is None:
+        return int(MEMORY_LIMIT) // machines.workers
+    with _client(machines) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        shares = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+    return min(shares, default=int(MEMORY_LIMIT))
 
 
 def _outcome(future: Future[Outcome], key: str) -> Outcome:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.runtime.gang import Metrics, Rank, Ranks, keep_whole, told
 
 CHECKPOINT = "checkpoint.pt"
@@ -18,13 +19,18 @@ class LocalRank:
 
     Args:
         folder: Folder of the run, which holds its last checkpoint.
-        spec: Whether there is a GPU.
+        spec: Whether to compute on a GPU.
+
+    Raises:
+        InvalidInputError: A GPU is asked for and there is none.
     """
 
     rank = 0
     world = 1
 
     def __init__(self, folder: Path, spec: Ranks) -> None:
+        if spec.gpus and not torch.cuda.is_available():
+            raise InvalidInputError("--gpu: torch finds no GPU on this machine; leave --gpu out")
         self._path = folder / CHECKPOINT
         self.device = torch.device("cuda" if spec.gpus else "cpu")
 

@@ -14,7 +14,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
-from sscl_geo.errors import TrainingError
+from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.runtime.gang import Metrics, Rank, Ranks
 
 CHECKPOINT = "checkpoint.pt"
@@ -114,17 +114,34 @@ def session(spec: Ranks) -> Iterator[None]:
         return
     address = spec.address or os.environ.get("RAY_ADDRESS") or "local"
     is_own = address == "local"
-    ray.init(
-        address=address,
-        num_cpus=spec.ranks if is_own else None,
-        include_dashboard=False if is_own else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            address=address,
+            num_cpus=spec.ranks if is_own else None,
+            include_dashboard=False if is_own else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise InvalidInputError(
+            f"--ray {address}: no Ray cluster answers there ({_cause(error)}); start one, or "
+            "leave --ray out to use this machine"
+        ) from None
+    _check_gpus(spec)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_gpus(spec: Ranks) -> None:
+    found = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    if spec.gpus and found < spec.ranks:
+        ray.shutdown()
+        raise InvalidInputError(
+            f"--gpu with {spec.ranks} ranks: the Ray cluster has {found} GPUs; give fewer "
+            "--ranks, or leave --gpu out"
+        )
 
 
 def _cause(error: Exception) -> str:

@@ -30,7 +30,7 @@ def make_map(
     """Map a cube, or finish a map that was begun, and write a COG of each zone beside it.
 
     Args:
-        cube: The cube; probabilities of its periods are averaged.
+        cube: The cube; if it holds several samples of periods, their probabilities are averaged.
         model: Bundle of a finetuned model.
         out: The map's path.
         machines: Where to run.
@@ -113,6 +113,12 @@ def _store(out: Path, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> St
     if existing is not None:
         existing.check(plan, out)
         return Store(out, existing)
+    for path in (cog_path(out, grid, grids) for grid in grids):
+        if path.exists():
+            raise InvalidInputError(
+                f"{path} exists and would be replaced by the map's COG; move it, or choose "
+                "another --out"
+            )
     attributes = {"title": "Land cover", "history": f"sscl_geo {plan.package_version}"}
     return Store.create(out, plan, map_layout(grids, legend, attributes), {})
 

@@ -112,7 +112,7 @@ def _blended(
     spec = segmenter.encoder.spec
     places = cube.wanted([band.name for band in spec.bands])
     blend = Blend(unit.window, classes, lattice)
-    for time in range(len(cube.spec.periods)):
+    for time in cube.samples(places):
         stored = cube.read(unit.tile.zone, time, places, around)
         for window in windows:
             part = _inner(stored, spec, window, around)

@@ -62,13 +62,15 @@ def make_report(request: ReportRequest, out: Path) -> Path:
     if not request.maps:
         raise InvalidInputError("a report needs a map; give --map NAME=PATH")
     cube, bundle = Cube.open(request.cube), read_card(request.model)
-    mapped = Classes.open(request.maps[0][1], "map")
+    maps = [Classes.open(path, "map") for _, path in request.maps]
+    for each in maps:
+        each.check_grids(cube.spec.grids, cube.path)
     rows = [scored(name, path, request.reference) for name, path in request.maps]
     fraction = None if request.labels is None else _labelled_fraction(request.labels)
     out.mkdir(parents=True, exist_ok=True)
     summary = _summary(request, rows, fraction)
     write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
-    page = _page(request, rows, bundle, mapped, cube, fraction)
+    page = _page(request, rows, bundle, maps[0], cube, fraction)
     write_whole(out / PAGE, page.encode())
     return out / PAGE
 

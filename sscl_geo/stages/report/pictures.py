@@ -50,7 +50,7 @@ def true_colour_picture(cube: Cube, grid: Grid) -> Picture | None:
 
 def radar_picture(cube: Cube, grid: Grid) -> Picture | None:
     """Return VV of the first period that has any; None without Sentinel-1."""
-    names = [source.name for source in cube.bands if source.band.name == "VV"][:1]
+    names = [source.name for source in cube.bands() if source.band.name == "VV"][:1]
     stored = _first_seen(cube, grid, names) if names else None
     if stored is None:
         return None
@@ -100,7 +100,7 @@ def curves_picture(history: Sequence[Mapping[str, JsonValue]]) -> Picture:
 def _first_seen(
     cube: Cube, grid: Grid, names: list[str]
 ) -> tuple[Float32[np.ndarray, "band y x"], str] | None:
-    known = {source.name for source in cube.bands}
+    known = {source.name for source in cube.bands()}
     if not names or not known.issuperset(names):
         return None
     places = cube.wanted(names)
