@@ -1,12 +1,15 @@
 """`python -m sscl_geo.ingest`: pull Sentinel-1/2 scenes of an area into a Zarr cube."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sscl_geo.errors import reported
+from sscl_geo.errors import InvalidInputError, reported
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.io.profile import source
+from sscl_geo.io.region import read_region
 from sscl_geo.io.store import local_path
 from sscl_geo.runtime.work import machines_of
 from sscl_geo.stages.ingest import IngestRequest
@@ -17,11 +20,15 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ingest(
-    bbox: Annotated[
-        tuple[float, float, float, float], typer.Option(metavar="W S E N", help="Area in degrees.")
-    ],
     datetime: Annotated[str, typer.Option(metavar="A/B", help="First and last day.")],
     out: Annotated[str, typer.Option(help="Path of the cube; the same command resumes.")],
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Area in degrees."),
+    ] = None,
+    region: Annotated[
+        Path | None, typer.Option(help="Area as polygons (GeoJSON, GeoPackage, …).")
+    ] = None,
     catalog: Annotated[
         str, typer.Option(help="Profile name, STAC API URL, or static catalog.json.")
     ] = "planetary-computer",
@@ -46,7 +53,7 @@ def ingest(
     """Pull co-registered Sentinel-1/2 scenes into a chunked Zarr cube."""
     request = IngestRequest(
         source=source(catalog, profile),
-        bbox=checked_bbox(*bbox),
+        area=_area(bbox, region),
         datetime=datetime,
         period=period,
         sensors=tuple(sensors or ()),
@@ -55,6 +62,12 @@ def ingest(
     )
     summary = run_ingest(request, local_path(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
+
+
+def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> Area:
+    if (bbox is None) == (region is None):
+        raise InvalidInputError("give either --bbox W S E N or --region FILE")
+    return Area(bbox=checked_bbox(*bbox)) if bbox else read_region(Path(str(region)))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from sscl_geo.demo.scenes import write_catalog
 from sscl_geo.demo.serve import served
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import read_yaml
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox, checked_bbox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.profile import source
@@ -117,7 +118,7 @@ def _simulate(out: Path, size_px: int, seed: int) -> _World:
 def _ingest_request(world: _World, api: str) -> IngestRequest:
     return IngestRequest(
         source=source(api),
-        bbox=world.bbox,
+        area=Area(bbox=world.bbox),
         datetime=f"{YEAR}-04-01/{YEAR}-09-30",
         period="P6M",
         tile_px=TILE_PX,

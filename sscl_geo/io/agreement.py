@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.ground import owned
+from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes
 from sscl_geo.ops.scores import Evaluation, confusion, evaluation
 
@@ -39,5 +41,6 @@ def _matrix(mapped: Classes, labels: Classes) -> Int64[np.ndarray, "classes clas
         for tile in grid.tiles:
             window = grid.window(tile)
             reference, found = labels.read(grid.zone, window), mapped.read(grid.zone, window)
+            reference[~owned(grid, window)] = UNLABELLED
             matrix += confusion(reference, found, mapped.legend)
     return matrix

@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox
-from sscl_geo.geo.grid import Grid, Window, inside_bbox
+from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.ground import inside_bbox
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.labels import LabelSource, label_source, source_files

@@ -4,11 +4,12 @@ from hypothesis import strategies as st
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec, Place, band_sources
-from sscl_geo.geo.grid import grids_of
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+from sscl_geo.geo.zones import grids_of
 
 SENSORS: tuple[Sensor, ...] = tuple(
     plugins.find("sscl_geo.sensors", name).SENSOR for name in plugins.names("sscl_geo.sensors")
@@ -56,7 +57,7 @@ def test_a_sensor_knows_its_bands_by_name() -> None:
 
 def test_a_cube_survives_json_and_finds_its_grids() -> None:
     spec = CubeSpec(
-        grids=grids_of(BBox(5.9, 45, 6.1, 45.1), "auto", 256),
+        grids=grids_of(Area(bbox=BBox(5.9, 45, 6.1, 45.1)), "auto", 256),
         periods=split(parse_interval("2024-01-01/2024-12-31"), "P3M"),
         sensors=SENSORS,
     )

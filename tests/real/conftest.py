@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pystac
 import pytest
 
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.io.profile import source
 from sscl_geo.runtime.work import Machines
@@ -44,7 +45,7 @@ def real_cubes(
         year = place.day[:4]
         request = IngestRequest(
             source=source(real_api),
-            bbox=place.bbox,
+            area=Area(bbox=place.bbox),
             datetime=f"{year}-01-01/{year}-12-31",
             period="P1Y",
             tile_px=256,

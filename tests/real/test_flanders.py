@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import xarray
 
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.io.profile import source
 from sscl_geo.runtime.work import Machines
@@ -26,7 +27,7 @@ def cube(realdata: Path, real_api: str, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("flanders") / "cube.zarr"
     request = IngestRequest(
         source=source(real_api, str(Path(__file__).with_name("flanders.yaml"))),
-        bbox=BBox(*item["bbox"]),
+        area=Area(bbox=BBox(*item["bbox"])),
         datetime="2018-03-01/2018-09-30",
         period="P1M",
         tile_px=256,

@@ -10,6 +10,7 @@ import pytest
 from sscl_geo.demo.scenes import write_catalog
 from sscl_geo.demo.serve import served
 from sscl_geo.frozen import read_yaml
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.profile import source
@@ -36,7 +37,7 @@ class World(NamedTuple):
     def request(self, **changes: object) -> IngestRequest:
         fields = {
             "source": source(self.api),
-            "bbox": self.bbox,
+            "area": Area(bbox=self.bbox),
             "datetime": "2024-04-01/2024-09-30",
             "period": "P3M",
             "tile_px": 256,

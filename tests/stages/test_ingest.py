@@ -120,8 +120,8 @@ def test_the_order_in_which_a_catalogue_answers_does_not_matter(world: Any) -> N
     request = world.request()
     static = source(str(world.catalog))
     interval = parse_interval(request.datetime)
-    by_api = search(request.source, sentinel2_l2a.SENSOR, request.bbox, interval)
-    by_disk = search(static, sentinel2_l2a.SENSOR, request.bbox, interval)
+    by_api = search(request.source, sentinel2_l2a.SENSOR, request.area.bbox, interval)
+    by_disk = search(static, sentinel2_l2a.SENSOR, request.area.bbox, interval)
     assert [scene.id for scene in by_api.scenes] == [scene.id for scene in by_disk.scenes]
 
 

@@ -10,12 +10,14 @@ from pydantic import Field
 from sscl_geo import plugins
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
-from sscl_geo.geo.bbox import BBox, checked_bbox
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.grid import Grid, Tile, Window, grids_of, tile_bbox
+from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.geo.ground import tile_bbox
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
+from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.catalog import Found, search
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.profile import Source
@@ -32,7 +34,7 @@ class IngestRequest(Frozen):
 
     Attributes:
         source: The catalogue.
-        bbox: Area in degrees.
+        area: The ground wanted.
         datetime: `A/B`, first and last day.
         period: ISO 8601 duration of a composite.
         sensors: Names of sensor plugins; all that the catalogue has if empty.
@@ -42,7 +44,7 @@ class IngestRequest(Frozen):
     """
 
     source: Source
-    bbox: BBox
+    area: Area
     datetime: str
     period: str = "P3M"
     sensors: tuple[str, ...] = ()
@@ -115,13 +117,16 @@ def create(request: IngestRequest, out: Path) -> Store:
         CatalogError: The catalogue cannot be searched.
         NoSceneError: A sensor has no scene.
     """
-    bbox, interval = checked_bbox(*request.bbox), parse_interval(request.datetime)
+    interval = parse_interval(request.datetime)
     periods = split(interval, request.period)
-    grids = grids_of(bbox, request.grid, request.tile_px)
+    grids = grids_of(request.area, request.grid, request.tile_px)
     plugins.find("sscl_geo.ops.compositors", request.compositor)
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
-    found = {sensor.name: search(request.source, sensor, bbox, interval) for sensor in sensors}
+    found = {
+        sensor.name: search(request.source, sensor, request.area.bbox, interval)
+        for sensor in sensors
+    }
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
     kept = Kept(
@@ -197,7 +202,7 @@ def _check_found(found: dict[str, Found], request: IngestRequest) -> None:
     if not all(part.scenes for part in found.values()):
         counts = "; ".join(_told(name, part, request.source) for name, part in found.items())
         raise NoSceneError(
-            f"too few scenes within --bbox and --datetime {request.datetime}: {counts}; "
+            f"too few scenes within the area and --datetime {request.datetime}: {counts}; "
             "widen --datetime or --bbox, or name the sensors to use with --sensors"
         )
 

@@ -51,8 +51,7 @@ def make_map(
     legend = _checked_legend(bundle, model)
     source.wanted([band.name for band in NetworkSpec.model_validate(bundle.network).bands])
     grids = tuple(
-        grid.replace(tile_px=grid.tile_px if tile_px is None else tile_px)
-        for grid in source.spec.grids
+        grid.retiled(grid.tile_px if tile_px is None else tile_px) for grid in source.spec.grids
     )
     store = _store(out, _plan(source, bundle, grids), grids, legend)
     job = Job(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.agreement import agreement
 from sscl_geo.io.cubes import Classes
@@ -94,8 +95,9 @@ def areas(mapped: Classes) -> list[AreaRow]:
     counts = np.zeros(256, np.int64)
     for grid in mapped.grids:
         for tile in grid.tiles:
-            landcover = mapped.read(grid.zone, grid.window(tile))
-            counts += np.bincount(landcover.ravel(), minlength=256)
+            window = grid.window(tile)
+            landcover = mapped.read(grid.zone, window)[owned(grid, window)]
+            counts += np.bincount(landcover, minlength=256)
     total = max(int(counts[list(mapped.legend.values)].sum()), 1)
     return [
         AreaRow(item, counts[item.value] * HECTARES_PER_PIXEL, counts[item.value] / total)

@@ -1,0 +1,86 @@
+"""Pixels on the Earth: where tiles and blocks lie in degrees, and which grid owns a place."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool
+from pyproj import Transformer
+
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.grid import GSD, Block, Grid, Tile, Window
+
+# Points per side of a tile that is carried to degrees: between them its edges bend by millimetres.
+_TILE_POINTS = 21
+
+DEGREES = "EPSG:4326"
+
+
+@cache
+def transformer(source: str, target: str) -> Transformer:
+    """Return the transformation between two CRS; axes are always (x, y)."""
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def tile_bbox(grid: Grid, tile: Tile) -> BBox:
+    """Return a box in degrees that holds the tile's ground."""
+    return block_bbox(grid.block(grid.window(tile)))
+
+
+def block_bbox(block: Block) -> BBox:
+    """Return a box in degrees that holds a block's ground."""
+    left, bottom, right, top = block.bounds
+    across, up = (np.linspace(*ends, _TILE_POINTS) for ends in ((left, right), (bottom, top)))
+    x = np.concatenate([across, across, np.full_like(up, left), np.full_like(up, right)])
+    y = np.concatenate([np.full_like(across, bottom), np.full_like(across, top), up, up])
+    longitude, latitude = transformer(block.crs, DEGREES).transform(x, y)
+    west, east = float(longitude.min()), float(longitude.max())
+    if east - west > 180:  # noqa: PLR2004 - the box crosses the antimeridian
+        west, east = float(longitude[longitude > 0].min()), float(longitude[longitude < 0].max())
+    return BBox(west, float(latitude.min()), east, float(latitude.max()))
+
+
+def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
+    """Where a block's pixel centres lie in a half-open box in degrees."""
+    x = block.transform.c + block.transform.a * (np.arange(block.width) + 0.5)
+    y = block.transform.f + block.transform.e * (np.arange(block.height) + 0.5)
+    longitude, latitude = transformer(block.crs, DEGREES).transform(*np.meshgrid(x, y))
+    inside = np.zeros((block.height, block.width), np.bool_)
+    for part in bbox.split():
+        across = (longitude >= part.west) & (longitude < part.east)
+        inside |= across & (latitude >= part.south) & (latitude < part.north)
+    return inside
+
+
+def owned(grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
+    """Where a window's pixel centres are the grid's own, so that no place is counted twice."""
+    block = grid.block(window)
+    if grid.owns is None or _contains(grid.owns, block_bbox(block)):
+        return np.ones((window.height, window.width), np.bool_)
+    return inside_bbox(block, grid.owns)
+
+
+def owners(grids: Sequence[Grid], longitude: float, latitude: float) -> list[Tile]:
+    """Return the tiles that own a place; grids of one area own each of its places exactly once."""
+    return [tile for grid in grids for tile in _owner(grid, longitude, latitude)]
+
+
+def _owner(grid: Grid, longitude: float, latitude: float) -> list[Tile]:
+    if grid.owns is not None and not _holds(grid.owns, longitude, latitude):
+        return []
+    x, y = transformer(DEGREES, grid.crs).transform(longitude, latitude)
+    side = grid.tile_px * GSD
+    row, column = (grid.origin[1] - y) // side, (x - grid.origin[0]) // side
+    tile = Tile(zone=grid.zone, row=int(row), column=int(column))
+    return [tile] if tile in grid.tiles else []
+
+
+def _holds(box: BBox, longitude: float, latitude: float) -> bool:
+    return box.west <= longitude < box.east and box.south <= latitude < box.north
+
+
+def _contains(outer: BBox, inner: BBox) -> bool:
+    if inner.crosses_antimeridian:
+        return False
+    within = outer.west <= inner.west and inner.east < outer.east
+    return within and outer.south <= inner.south and inner.north < outer.north
