@@ -34,6 +34,7 @@ RayOption = Annotated[
 GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
 ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
+StoreArgument = Annotated[str, typer.Argument(help="Path of a cube or map.")]
 DaskOption = Annotated[
     str | None,
     typer.Option("--dask", metavar="tcp://…", help="Address of a running Dask scheduler."),
@@ -194,6 +195,57 @@ def report(
         model=local_path(model),
     )
     print(f"report: {make_report(request, out).resolve()}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def plan(context: typer.Context) -> None:
+    """Tell what an ingest would read, write, take and cost; options as of sscl_geo.ingest."""
+    from sscl_geo.ingest import app as ingest_app
+
+    ingest_app(["--plan", *context.args])
+
+
+@app.command()
+def status(store: StoreArgument) -> None:
+    """Tell how far a cube or map is, and why units failed."""
+    from sscl_geo.stages.upkeep import status as run
+
+    found = run(local_path(store))
+    counted = ", ".join(f"{count} {name}" for name, count in found.counts.items())
+    print(f"{store}: {found.kind}, {counted}; {found.seconds / 3600:.2f} hours of work")
+    for cause, count in found.causes:
+        print(f"  {count} x {cause}")
+    if found.counts["failed"]:
+        raise SystemExit(1)
+
+
+@app.command()
+def verify(store: StoreArgument) -> None:
+    """Read a cube or map again and compare it with what was written."""
+    from sscl_geo.stages.upkeep import verify as run
+
+    print(f"{store}: {run(local_path(store))} arrays of tiles are whole")
+
+
+@app.command()
+def repair(
+    store: StoreArgument,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Do the failed and missing units of a cube or map again, and only these."""
+    from sscl_geo.io.store import read_plan
+    from sscl_geo.stages.ingest import resume as resume_ingest
+    from sscl_geo.stages.map import resume as resume_map
+
+    path, machines = local_path(store), machines_of(executor, workers, dask)
+    plan = read_plan(path)
+    resume = {"cube": resume_ingest, "map": resume_map}.get(plan.kind if plan else "")
+    if resume is None:
+        raise InvalidInputError(f"{store}: is no cube or map; give the path of one")
+    summary = resume(path, machines)
+    print(f"{store}: {summary.now} units done now, {summary.done} in all, {summary.empty} empty")
 
 
 @app.command()

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from sscl_geo.errors import InvalidInputError, reported
+from sscl_geo.frozen import parse
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.io.profile import source
 from sscl_geo.io.region import read_region
 from sscl_geo.io.store import local_path
+from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.runtime.work import machines_of
-from sscl_geo.stages.ingest import IngestRequest
+from sscl_geo.stages.ingest import Estimate, IngestRequest, Method, estimate
 from sscl_geo.stages.ingest import ingest as run_ingest
 
 app = typer.Typer(add_completion=False)
@@ -44,13 +46,40 @@ def ingest(
         str, typer.Option(help="auto for UTM zones, or a projected CRS in metres.")
     ] = "auto",
     tile_px: Annotated[int, typer.Option(help="Side of a tile at 10 m.")] = 2048,
+    compositor: Annotated[
+        str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
+    ] = "median",
+    opening: Annotated[
+        int, typer.Option(help="Radius in 20 m pixels of the smallest cloud; specks are ignored.")
+    ] = MaskSpec().opening_px,
+    dilation: Annotated[
+        int, typer.Option(help="Radius in 20 m pixels that clouds and shadows hide around them.")
+    ] = MaskSpec().dilation_px,
+    orbit: Annotated[
+        str, typer.Option(help="Radar orbit: ascending, descending, or auto by coverage.")
+    ] = "auto",
+    max_unreadable: Annotated[
+        int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
+    ] = 0,
     executor: Annotated[str, typer.Option(help="serial or dask.")] = "serial",
     workers: Annotated[int, typer.Option(help="Processes of a local Dask cluster.")] = 2,
     dask: Annotated[
         str | None, typer.Option(metavar="tcp://…", help="Address of a running Dask scheduler.")
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take.")] = False,
+    mb_per_second: Annotated[
+        float, typer.Option(help="With --plan: megabytes that a worker reads and decodes a second.")
+    ] = 50.0,
+    price: Annotated[float, typer.Option(help="With --plan: price of a worker's hour.")] = 0.0,
 ) -> None:
     """Pull co-registered Sentinel-1/2 scenes into a chunked Zarr cube."""
+    mask = {"opening_px": opening, "dilation_px": dilation}
+    method = {
+        "compositor": compositor,
+        "mask": mask,
+        "orbit": orbit,
+        "max_unreadable": max_unreadable,
+    }
     request = IngestRequest(
         source=source(catalog, profile),
         area=_area(bbox, region),
@@ -59,9 +88,25 @@ def ingest(
         sensors=tuple(sensors or ()),
         grid=grid,
         tile_px=tile_px,
+        method=parse(Method, method, "options"),
     )
+    if plan:
+        _tell(estimate(request), mb_per_second, workers, price)
+        return
     summary = run_ingest(request, local_path(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
+
+
+def _tell(found: Estimate, mb_per_second: float, workers: int, price: float) -> None:
+    hours = found.seconds(mb_per_second, workers) / 3600
+    print(
+        f"{found.units} units ({found.empty} without a scene) of {found.scenes} scenes: "
+        f"{found.read_bytes / 1e9:.2f} GB to read, {found.write_bytes / 1e9:.2f} GB to write"
+    )
+    print(
+        f"at {mb_per_second:g} MB/s with {workers} workers: {hours:.2f} hours, "
+        f"{hours * workers * price:.2f} at {price:g} a worker's hour"
+    )
 
 
 def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> Area:

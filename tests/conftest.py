@@ -2,14 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+from scipy.ndimage import binary_dilation, binary_erosion
 
 # Every annotation of the package, array shapes included, is checked in every test.
 checker = ModuleType("_sscl_geo_checker")
@@ -41,3 +43,21 @@ def real_api(realdata: Path) -> Iterator[str]:
     """Address of a STAC API that serves the real samples; their files come over HTTP."""
     with served(realdata / "stac" / "catalog.json") as urls:
         yield urls.api
+
+
+def _disk(radius: int) -> np.ndarray:
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(y**2 + x**2 <= radius**2)
+
+
+def _clear(scl: np.ndarray, opening: int = 2, dilation: int = 5) -> np.ndarray:
+    """Where a Scene Classification Layer shows the ground, by SciPy and NumPy only."""
+    cloud = np.pad(np.isin(scl, (3, 8, 9, 10)), 12)
+    opened = binary_dilation(binary_erosion(cloud, _disk(opening)), _disk(opening))
+    wide = binary_dilation(opened, _disk(dilation))[12:-12, 12:-12]
+    return np.asarray(~wide & (scl > 1))
+
+
+@pytest.fixture(scope="session")
+def clear_oracle() -> Callable[..., np.ndarray]:
+    return _clear

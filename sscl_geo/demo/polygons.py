@@ -13,8 +13,8 @@ from shapely.affinity import affine_transform
 
 from sscl_geo.errors import InvalidInputError
 
-_SMALLEST_PX: Final = 4
-_LARGEST_PX: Final = 9
+_SMALLEST_PX: Final = 3
+_LARGEST_PX: Final = 5
 _FRUITLESS: Final = 200
 
 
@@ -38,7 +38,7 @@ def write_polygons(  # noqa: PLR0913 - a raster, its place and what is asked of 
 ) -> float:
     """Write a GeoPackage of polygons with an integer column `class`.
 
-    Every polygon is a compact quadrilateral of 4 to 9 pixels a side inside one patch of one class,
+    Every polygon is a compact quadrilateral of 3 to 5 pixels a side inside one patch of one class,
     overlaps no other and lies in `columns`. Each class gets a share of the labels that goes with
     the square root of its area.
 
@@ -98,7 +98,7 @@ def _draw_class(
     """Draw polygons of one class with at most `budget` pixels and take their ground from `free`."""
     drawn: list[_Drawn] = []
     fruitless = 0
-    corners = np.argwhere(minimum_filter(patch & free, _SMALLEST_PX, origin=-2))
+    corners = np.argwhere(minimum_filter(patch & free, _SMALLEST_PX, origin=-(_SMALLEST_PX // 2)))
     while len(corners) and fruitless < _FRUITLESS and budget >= _SMALLEST_PX**2:
         y, x = corners[rng.integers(len(corners))].tolist()
         height, width = rng.integers(_SMALLEST_PX, _LARGEST_PX + 1, 2).tolist()

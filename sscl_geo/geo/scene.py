@@ -1,6 +1,8 @@
 """One acquisition, as a small value that carries no pixels."""
 
+import shapely
 from pydantic import AwareDatetime
+from shapely.geometry.base import BaseGeometry
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, meet
@@ -38,6 +40,16 @@ class Scene(Frozen):
     def href(self, band: str) -> str:
         """Return the address of a band's asset."""
         return dict(self.hrefs)[band]
+
+    @property
+    def is_optical(self) -> bool:
+        """Whether the scene is of an optical sensor, whose DN convention somebody witnessed."""
+        return bool(self.witness)
+
+    @property
+    def outline(self) -> BaseGeometry:
+        """The footprint's box in degrees; of two parts where it crosses the antimeridian."""
+        return shapely.union_all([shapely.box(*part) for part in self.bbox.split()])
 
     def overlaps(self, box: BBox) -> bool:
         """Whether the footprint's box meets another box; either may cross the antimeridian."""

@@ -131,7 +131,11 @@ def _sensor_arrays(path: str, group: str, grid: Grid, spec: CubeSpec) -> Iterato
             yield _band_axis(path, group, sensor)
             yield _pixels(path, group, grid, spec, sensor)
         if group == "r10m":
-            yield _valid_count(path, grid, spec, sensor)
+            name = f"number of valid observations of {sensor.name}"
+            yield _per_pixel(f"{path}/n_valid_{sensor.array}", grid, spec, ("uint8", name))
+        if group == "r10m" and sensor.kind == "optical":
+            name = f"day of year of {sensor.name}, 0 without an observation"
+            yield _per_pixel(f"{path}/doy_{sensor.array}", grid, spec, ("uint16", name))
 
 
 def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
@@ -158,20 +162,17 @@ def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -
     )
 
 
-def _valid_count(path: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
+def _per_pixel(path: str, grid: Grid, spec: CubeSpec, what: tuple[str, str]) -> ArrayLayout:
+    dtype, long_name = what
     return ArrayLayout(
-        path=f"{path}/n_valid_{sensor.array}",
+        path=path,
         dims=("time", "y", "x"),
         shape=(len(spec.periods), *grid.shape),
-        dtype="uint8",
+        dtype=dtype,
         fill=0,
         chunks=(1, CHUNK_PX, CHUNK_PX),
         shards=(1, grid.tile_px, grid.tile_px),
-        attributes={
-            "long_name": f"number of valid observations of {sensor.name}",
-            "units": "1",
-            "grid_mapping": "spatial_ref",
-        },
+        attributes={"long_name": long_name, "units": "1", "grid_mapping": "spatial_ref"},
     )
 
 

@@ -1,36 +1,45 @@
 """Scenes as canonical observations on a block of pixels."""
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Bool, Float32, UInt16
+from jaxtyping import Float32, Shaped, UInt8, UInt16
 
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.scene import Scene
 from sscl_geo.io.readers.geotiff import GeoTiffReader
-from sscl_geo.ops.masks import is_clear
 from sscl_geo.ops.scaling import harmonised, is_power
+
+Observe = Callable[[GeoTiffReader, Scene, Block], Shaped[np.ndarray, "y x"]]
 
 _SAR_NODATA = -32768.0
 
 
-def clear(reader: GeoTiffReader, scene: Scene, block: Block) -> Bool[np.ndarray, "y x"]:
-    """Return where a scene saw the ground by its Scene Classification Layer; everywhere if none."""
+def scene_classes(reader: GeoTiffReader, scene: Scene, block: Block) -> UInt8[np.ndarray, "y x"]:
+    """Return the Scene Classification Layer of a scene that has one; 0 is nodata."""
     if scene.mask_href is None:
-        return np.ones((block.height, block.width), np.bool_)
-    return is_clear(reader.read(scene.mask_href, block, 0, "classes"))
+        message = f"{scene.id} has no Scene Classification Layer"
+        raise ValueError(message)
+    return reader.read(scene.mask_href, block, 0, "classes")
 
 
-def reflectance(
-    reader: GeoTiffReader, scene: Scene, band: str, block: Block
-) -> UInt16[np.ndarray, "y x"]:
-    """Return a band as canonical DN (reflectance x 10000 + 1000), nodata 0."""
-    dn = reader.read(scene.href(band), block, 0, "continuous").astype(np.uint16)
-    return harmonised(dn, scene.harmonise)
+def reflectance(band: str) -> Observe:
+    """Return what reads a band as canonical DN (reflectance x 10000 + 1000), nodata 0, uint16."""
+
+    def read(reader: GeoTiffReader, scene: Scene, block: Block) -> UInt16[np.ndarray, "y x"]:
+        dn = reader.read(scene.href(band), block, 0, "continuous")
+        return harmonised(dn.astype(np.uint16, copy=False), scene.harmonise)
+
+    return read
 
 
-def power(
-    reader: GeoTiffReader, scene: Scene, band: str, block: Block
-) -> Float32[np.ndarray, "y x"]:
-    """Return a polarisation in linear power, NaN where it is no observation."""
-    samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous").astype(np.float32)
-    samples[~is_power(samples, _SAR_NODATA)] = np.nan
-    return samples
+def power(band: str) -> Observe:
+    """Return what reads a polarisation in linear power, NaN where it is no observation, float32."""
+
+    def read(reader: GeoTiffReader, scene: Scene, block: Block) -> Float32[np.ndarray, "y x"]:
+        samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous")
+        samples = samples.astype(np.float32, copy=False)
+        samples[~is_power(samples, _SAR_NODATA)] = np.nan
+        return samples
+
+    return read

@@ -6,6 +6,7 @@ from typing import Literal
 import planetary_computer
 
 Signer = Callable[[str], str]
+Signing = Literal["none", "planetary-computer"]
 
 
 def signer(scheme: Literal["none", "planetary-computer"]) -> Signer:

@@ -22,8 +22,10 @@ def harmonised(dn: UInt16[np.ndarray, "*shape"], harmonise: int) -> UInt16[np.nd
     """
     if harmonise == 0:
         return dn
-    raised = np.minimum(dn, np.uint16(65535 - harmonise)) + np.uint16(harmonise)
-    return np.where(dn == 0, np.uint16(0), raised)
+    raised = np.minimum(dn, np.uint16(65535 - harmonise))
+    raised += np.uint16(harmonise)
+    raised *= dn != 0
+    return np.asarray(raised)
 
 
 def is_power(power: Float32[np.ndarray, "*shape"], nodata: float) -> Bool[np.ndarray, "*shape"]:

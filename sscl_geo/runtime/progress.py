@@ -1,13 +1,33 @@
-"""Progress on a terminal; silence elsewhere."""
+"""Progress on a terminal, with rate and time left; silence elsewhere."""
 
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import ProgressColumn as Column
+from rich.text import Text
 
 T = TypeVar("T")
+
+
+class _Rate(Column):
+    """Units an hour, or a second where they are quick."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if speed is None:
+            return Text("- /s")
+        return Text(f"{speed:.1f} /s" if speed >= 1 else f"{3600 * speed:.0f} /h")
 
 
 def shown(items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -15,4 +35,14 @@ def shown(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     if not sys.stderr.isatty():
         yield from items
         return
-    yield from track(items, description=label, total=total, console=Console(stderr=True))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, total=total, description=label)

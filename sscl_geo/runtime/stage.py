@@ -1,5 +1,6 @@
 """The driver: any tiled stage on any executor, resumable, without a silent hole."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summar
     outcomes = [ledger.outcomes[unit.key] for unit in units]
     holes = [outcome for outcome in outcomes if outcome.status == "failed"]
     if holes:
-        raise HolesError(_table(holes, len(units)))
+        raise HolesError(holes_table(holes, len(units)))
     stage.publish(outcomes)
     done = sum(outcome.status == "done" for outcome in outcomes)
     return Summary(done, len(units) - done, len(pending))
@@ -60,7 +61,8 @@ def _check_memory(needed: int, given: int, label: str) -> None:
         )
 
 
-def _table(holes: list[Outcome], planned: int) -> str:
+def holes_table(holes: Sequence[Outcome], planned: int) -> str:
+    """Return failed units and their causes as text, a line each."""
     lines = [f"{len(holes)} of {planned} units failed; the same command tries only these again:"]
     lines += [f"  {hole.key}  {hole.cause}" for hole in holes[:SHOWN_HOLES]]
     if len(holes) > SHOWN_HOLES:

@@ -1,6 +1,10 @@
 """Units of work and what becomes of them."""
 
+import os
+import socket
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, JsonValue
@@ -24,6 +28,20 @@ Evidence = dict[str, JsonValue]
 """What a finished unit tells: checksums, counts, provenance; `empty` is true if it had no data."""
 
 
+class Run(Frozen):
+    """One run of a unit.
+
+    Attributes:
+        ended: When it ended, ISO 8601 in UTC.
+        seconds: How long it took.
+        worker: Host and process that ran it.
+    """
+
+    ended: str
+    seconds: float
+    worker: str
+
+
 class Outcome(Frozen):
     """What became of a unit.
 
@@ -32,16 +50,29 @@ class Outcome(Frozen):
         status: `done`; `empty`, finished without data; or `failed`.
         cause: Why it failed, in one line.
         evidence: What the unit told.
+        run: How it was run, which says nothing of its result.
     """
 
     key: str
     status: Literal["done", "empty", "failed"]
     cause: str = ""
     evidence: Evidence = Field(default_factory=dict)
+    run: Run | None = None
 
 
 def attempt(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     """Run one unit and return what became of it, whatever it raised."""
+    started = time.monotonic()
+    outcome = _attempted(task, unit)
+    run = Run(
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - started, 3),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    return outcome.replace(run=run)
+
+
+def _attempted(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     try:
         evidence = task(unit)
         status: Literal["done", "empty"] = "empty" if evidence.get("empty") else "done"

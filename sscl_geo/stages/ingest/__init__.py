@@ -3,15 +3,17 @@
 from functools import partial
 from pathlib import Path
 
-from sscl_geo.geo.scene import Scene
+from sscl_geo.frozen import parse
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, TILES, read_scenes, records_table
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Machines, Outcome, Stage
-from sscl_geo.stages.ingest.composite import Job, composite_unit, unit_bytes
-from sscl_geo.stages.ingest.plan import IngestRequest, Kept, create, reopen, units
+from sscl_geo.stages.ingest.composite import Job, composite_unit
+from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
+from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
+from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
 
-__all__ = ["IngestRequest", "ingest"]
+__all__ = ["Estimate", "IngestRequest", "Method", "estimate", "ingest", "resume"]
 
 
 def ingest(request: IngestRequest, out: Path, machines: Machines) -> Summary:
@@ -29,22 +31,50 @@ def ingest(request: IngestRequest, out: Path, machines: Machines) -> Summary:
     store = reopen(request, out) or create(request, out)
     kept = Kept.model_validate(store.plan.content)
     scenes = read_scenes((out / SCENES).read_bytes())
+    planned = units(kept.spec, scenes, request.method.orbit)
+    return execute(_stage(request, kept, planned, store), out, machines, "ingest")
+
+
+def resume(out: Path, machines: Machines) -> Summary:
+    """Finish a cube from what it knows of itself.
+
+    Raises:
+        InvalidInputError: There is no cube at the path.
+        HolesError: Units failed.
+    """
+    plan = Store.open(out, "cube").plan
+    return ingest(parse(IngestRequest, plan.arguments, str(out)), out, machines)
+
+
+def estimate(request: IngestRequest) -> Estimate:
+    """Search, and tell what an ingest would read and write; nothing is read or written.
+
+    Raises:
+        InvalidInputError: The request breaks a rule.
+        CatalogError: The catalogue cannot be searched.
+        NoSceneError: A sensor has no scene.
+    """
+    kept, scenes = derived(request)
+    return estimated(kept.spec, units(kept.spec, scenes, request.method.orbit))
+
+
+def _stage(
+    request: IngestRequest, kept: Kept, planned: tuple[IngestUnit, ...], store: Store
+) -> Stage:
+    # Every task carries the job, so it leaves out the list of tiles.
+    grids = tuple(grid.replace(kept=None) for grid in kept.spec.grids)
     job = Job(
-        out=out.resolve(),
-        spec=kept.spec,
+        out=store.path.resolve(),
+        spec=kept.spec.replace(grids=grids),
         signing=request.source.profile.signing,
-        compositor=request.compositor,
+        method=request.method,
     )
-    return execute(_stage(job, scenes, store), out, machines, "ingest")
-
-
-def _stage(job: Job, scenes: tuple[Scene, ...], store: Store) -> Stage:
     return Stage(
-        plan=partial(units, job.spec, scenes),
+        plan=lambda: planned,
         prepare=store.sweep,
         run=partial(composite_unit, job),
         publish=partial(_publish, store),
-        memory=partial(unit_bytes, job.spec, scenes),
+        memory=partial(unit_bytes, kept.spec, planned, request.method),
     )
 
 

@@ -1,18 +1,19 @@
 """What a cube will be made of: the request, the frozen search, and the units."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import shapely
 from pydantic import Field
 
 from sscl_geo import plugins
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
-from sscl_geo.geo.area import Area
+from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.scene import Scene
@@ -23,57 +24,12 @@ from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Plan, Store, read_plan
 from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
+from sscl_geo.stages.ingest.grouping import one_orbit
+from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit
 
-VERSION = 1
+VERSION = 2
 SHOWN_REFUSALS = 5
 _log = logging.getLogger(__name__)
-
-
-class IngestRequest(Frozen):
-    """What a user asks for; equal requests over equal scenes make equal cubes.
-
-    Attributes:
-        source: The catalogue.
-        area: The ground wanted.
-        datetime: `A/B`, first and last day.
-        period: ISO 8601 duration of a composite.
-        sensors: Names of sensor plugins; all that the catalogue has if empty.
-        grid: `auto` for UTM, or a projected CRS in metres.
-        tile_px: Side of a tile at 10 m.
-        compositor: Name of the compositor plugin for optical bands.
-    """
-
-    source: Source
-    area: Area
-    datetime: str
-    period: str = "P3M"
-    sensors: tuple[str, ...] = ()
-    grid: str = "auto"
-    tile_px: int = 2048
-    compositor: str = "median"
-
-
-class IngestUnit(Frozen):
-    """One tile over one period, and the scenes that see it.
-
-    Attributes:
-        tile: The tile.
-        window: Its pixels at 10 m.
-        time: Index of the period.
-        start: First day of the period, ISO 8601.
-        scenes: By time and id.
-    """
-
-    tile: Tile
-    window: Window
-    time: int
-    start: str
-    scenes: tuple[Scene, ...]
-
-    @property
-    def key(self) -> str:
-        """Tile and first day of the period."""
-        return f"{self.tile.key}/{self.start}"
 
 
 class Kept(Frozen):
@@ -117,10 +73,25 @@ def create(request: IngestRequest, out: Path) -> Store:
         CatalogError: The catalogue cannot be searched.
         NoSceneError: A sensor has no scene.
     """
+    kept, scenes = derived(request)
+    plan = _plan(request).replace(content=kept.model_dump(mode="json"))
+    attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
+    layout = cube_layout(kept.spec, attributes)
+    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+
+
+def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
+    """Search the catalogue; return the schema of the cube and its scenes.
+
+    Raises:
+        InvalidInputError: The request breaks a rule.
+        CatalogError: The catalogue cannot be searched.
+        NoSceneError: A sensor has no scene.
+    """
     interval = parse_interval(request.datetime)
     periods = split(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
-    plugins.find("sscl_geo.ops.compositors", request.compositor)
+    plugins.find("sscl_geo.ops.compositors", request.method.compositor)
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
     found = {
@@ -134,20 +105,37 @@ def create(request: IngestRequest, out: Path) -> Store:
         scenes_digest=_digest(scenes),
         refused={name: len(part.refusals) for name, part in found.items()},
     )
-    plan = _plan(request).replace(content=kept.model_dump(mode="json"))
-    attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
-    layout = cube_layout(kept.spec, attributes)
-    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+    return kept, scenes
 
 
-def units(spec: CubeSpec, scenes: tuple[Scene, ...]) -> tuple[IngestUnit, ...]:
+def units(spec: CubeSpec, scenes: tuple[Scene, ...], orbit: str) -> tuple[IngestUnit, ...]:
     """Return one unit per tile and period, in a fixed order."""
+    seen = Footprints(scenes)
     return tuple(
         unit
         for grid in spec.grids
         for tile in grid.tiles
-        for unit in _tile_units(spec, grid, tile, scenes)
+        for unit in _tile_units(spec, tile, seen.over(tile_bbox(grid, tile)), orbit)
     )
+
+
+class Footprints:
+    """Scenes by place.
+
+    Args:
+        scenes: By time and id.
+    """
+
+    def __init__(self, scenes: tuple[Scene, ...]) -> None:
+        parts = [(n, part) for n, scene in enumerate(scenes) for part in scene.bbox.split()]
+        self._scenes = scenes
+        self._numbers = np.array([number for number, _ in parts], np.int64)
+        self._tree = shapely.STRtree([shapely.box(*part) for _, part in parts])
+
+    def over(self, box: BBox) -> tuple[Scene, ...]:
+        """Return the scenes whose box meets another, by time and id."""
+        hits = self._tree.query([shapely.box(*part) for part in box.split()])[1]
+        return tuple(self._scenes[number] for number in np.unique(self._numbers[hits]))
 
 
 def _sensor(name: str, source: Source) -> Sensor:
@@ -160,32 +148,21 @@ def _sensor(name: str, source: Source) -> Sensor:
 
 
 def _tile_units(
-    spec: CubeSpec, grid: Grid, tile: Tile, scenes: tuple[Scene, ...]
+    spec: CubeSpec, tile: Tile, over: tuple[Scene, ...], orbit: str
 ) -> Iterator[IngestUnit]:
+    grid = spec.grid(tile.zone)
     box = tile_bbox(grid, tile)
-    over = one_orbit(tuple(scene for scene in scenes if scene.overlaps(box)))
+    scenes = one_orbit(over, box, orbit)
     for index, period in enumerate(spec.periods):
         yield IngestUnit(
             tile=tile,
             window=grid.window(tile),
             time=index,
-            start=period.start.isoformat(),
-            scenes=tuple(scene for scene in over if scene.datetime in period),
+            start=period.start,
+            end=period.end,
+            box=box,
+            scenes=tuple(scene for scene in scenes if scene.datetime in period),
         )
-
-
-def one_orbit(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
-    """Keep one orbit direction per radar sensor: the one with most scenes, then the first by name.
-
-    Backscatter of the two directions differs by slope and structure, so it is never averaged.
-    """
-    radar = [scene for scene in scenes if not scene.witness]
-    counts = Counter((scene.sensor, scene.orbit) for scene in radar)
-    chosen = {
-        sensor: min((-n, orbit) for (name, orbit), n in counts.items() if name == sensor)[1]
-        for sensor, _ in counts
-    }
-    return tuple(s for s in scenes if s.witness or s.orbit == chosen[s.sensor])
 
 
 def _plan(request: IngestRequest) -> Plan:
@@ -221,7 +198,7 @@ def _told(name: str, part: Found, source: Source) -> str:
 def _warn(name: str, part: Found) -> None:
     for refusal in part.refusals[:SHOWN_REFUSALS]:
         _log.warning("%s: left out %s: %s", name, refusal.item, refusal.cause)
-    optical = [scene for scene in part.scenes if scene.witness]
+    optical = [scene for scene in part.scenes if scene.is_optical]
     bare = sum(scene.mask_href is None for scene in optical)
     if bare:
         _log.warning(

@@ -1,5 +1,6 @@
 """From a model and a cube to a wall-to-wall map: one unit maps one tile."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from sscl_geo.stages.map.tile import Job, MapUnit, map_unit, unit_bytes
 __all__ = ["cog_path", "make_map"]
 
 VERSION = 1
+SOURCES = "sources.json"
+"""Where the cube and the model of a map are; they may move without changing the map."""
 
 
 def make_map(
@@ -60,7 +63,28 @@ def make_map(
         weights_sha256=bundle.weights_sha256,
         out=out.resolve(),
     )
+    store.put(SOURCES, job.model_dump_json(include={"cube", "model"}).encode())
     return execute(_stage(job, bundle, legend, grids, store), out, machines, "map")
+
+
+def resume(out: Path, machines: Machines) -> Summary:
+    """Finish a map from what it knows of itself.
+
+    Raises:
+        InvalidInputError: It does not say where its cube and model are, or they have gone.
+        PlanConflictError: They have changed.
+        HolesError: Tiles failed.
+    """
+    plan = read_plan(out)
+    try:
+        fields = json.loads((out / SOURCES).read_text())
+        cube, model = Path(fields["cube"]), Path(fields["model"])
+    except (OSError, ValueError, KeyError):
+        raise InvalidInputError(
+            f"{out} does not say what it was made of ({SOURCES}); run the command that made it"
+        ) from None
+    tile_px = None if plan is None else int(str(plan.arguments["tile_px"]))
+    return make_map(cube, model, out, machines, tile_px)
 
 
 def _stage(

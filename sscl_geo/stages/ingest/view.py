@@ -1,0 +1,67 @@
+"""A part of a tile, as the scenes of a day show it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from sscl_geo.errors import ReadError
+from sscl_geo.geo.grid import Block, Grid, Window
+from sscl_geo.geo.scene import Scene
+from sscl_geo.io.observations import Observe
+from sscl_geo.io.readers.geotiff import GeoTiffReader
+
+
+class SceneError(ReadError):
+    """A scene could not be read.
+
+    Attributes:
+        scene: The scene's id.
+    """
+
+    def __init__(self, scene: str, cause: str) -> None:
+        super().__init__(f"{scene}: {cause}")
+        self.scene = scene
+
+
+class View(NamedTuple):
+    """A window of a grid and what reads it.
+
+    Attributes:
+        reader: Reads scenes.
+        grid: The grid.
+        window: Pixels at 10 m.
+    """
+
+    reader: GeoTiffReader
+    grid: Grid
+    window: Window
+
+    def block(self, gsd: int, margin: int = 0) -> Block:
+        """Return the window's ground in pixels of `gsd` metres, with a margin of such pixels."""
+        y, x, height, width = self.window.at(gsd)
+        wide = Window(y - margin, x - margin, height + 2 * margin, width + 2 * margin)
+        return self.grid.block(wide, gsd)
+
+    def mosaic(
+        self, day: Sequence[Scene], read: Observe, nodata: float, block: Block
+    ) -> Shaped[np.ndarray, "y x"]:
+        """Return a day's pixels: each from the first scene, by time and id, that has it.
+
+        Raises:
+            SceneError: A scene could not be read.
+        """
+        mosaic = self._read(day[0], read, block)
+        for scene in day[1:]:
+            is_hole = np.isnan(mosaic) if np.isnan(nodata) else mosaic == nodata
+            if not is_hole.any():
+                break
+            np.copyto(mosaic, self._read(scene, read, block), where=is_hole)
+        return mosaic
+
+    def _read(self, scene: Scene, read: Observe, block: Block) -> Shaped[np.ndarray, "y x"]:
+        try:
+            return read(self.reader, scene, block)
+        except ReadError as error:
+            raise SceneError(scene.id, str(error)) from None

@@ -1,0 +1,130 @@
+"""What became of a store's units, and whether its bytes are still those that were written."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from sscl_geo.errors import HolesError, InvalidInputError
+from sscl_geo.geo.cube import CubeSpec, Place
+from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.io.store import Store, checksum, read_plan
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.stage import holes_table
+from sscl_geo.runtime.work import Outcome
+
+TILED = ("cube", "map")
+DAMAGED = "the bytes on the disk are no longer those that were written"
+
+
+class Status(NamedTuple):
+    """How far a store is.
+
+    Attributes:
+        kind: What the store is.
+        counts: Number of units that are `done`, `empty`, `failed` and `waiting`.
+        causes: Number of failed units by cause, the most frequent first.
+        seconds: Working time of all units that ended.
+    """
+
+    kind: str
+    counts: dict[str, int]
+    causes: list[tuple[str, int]]
+    seconds: float
+
+
+class _Written(NamedTuple):
+    array: str
+    lead: tuple[int, ...]
+    window: Window
+    checksum: str
+
+
+def status(path: Path) -> Status:
+    """Return how far a cube or map is; nothing is changed.
+
+    Raises:
+        InvalidInputError: There is no cube or map at the path.
+    """
+    store = _tiled(path)
+    outcomes = Ledger(path).outcomes.values()
+    counts = Counter(outcome.status for outcome in outcomes)
+    told = {name: counts[name] for name in ("done", "empty", "failed")}
+    planned = sum(len(grid.tiles) for grid in _grids(store)) * max(len(_starts(store)), 1)
+    causes = Counter(outcome.cause for outcome in outcomes if outcome.status == "failed")
+    return Status(
+        kind=store.plan.kind,
+        counts={**told, "waiting": planned - sum(told.values())},
+        causes=causes.most_common(),
+        seconds=sum(outcome.run.seconds for outcome in outcomes if outcome.run),
+    )
+
+
+def verify(path: Path) -> int:
+    """Read everything that was written and compare checksums; return the number of arrays read.
+
+    Units that differ are recorded as failed, so that `repair`, or the command that made the store,
+    does them again.
+
+    Raises:
+        InvalidInputError: There is no cube or map at the path.
+        HolesError: Units differ; the message is a table of them.
+    """
+    store, ledger = _tiled(path), Ledger(path)
+    checked, damaged = 0, []
+    for outcome in ledger.outcomes.values():
+        written = list(_written(store, outcome))
+        checked += len(written)
+        if not all(_is_whole(store, one) for one in written):
+            damaged.append(outcome.replace(status="failed", cause=DAMAGED))
+    for outcome in damaged:
+        ledger.append(outcome)
+    if damaged:
+        raise HolesError(holes_table(damaged, len(ledger.outcomes)))
+    return checked
+
+
+def _tiled(path: Path) -> Store:
+    plan = read_plan(path)
+    if plan is None or plan.kind not in TILED:
+        found = "not found" if plan is None else f"is a {plan.kind}"
+        raise InvalidInputError(f"{path}: {found}; give the path of a cube or map")
+    return Store(path, plan)
+
+
+def _grids(store: Store) -> tuple[Grid, ...]:
+    content = store.plan.content
+    if store.plan.kind == "cube":
+        return CubeSpec.model_validate(content["spec"]).grids
+    return TypeAdapter(tuple[Grid, ...]).validate_python(content["grids"])
+
+
+def _starts(store: Store) -> dict[str, int]:
+    """Return the index of each period by its first day; nothing for a store without time."""
+    if store.plan.kind != "cube":
+        return {}
+    periods = CubeSpec.model_validate(store.plan.content["spec"]).periods
+    return {period.start.isoformat(): index for index, period in enumerate(periods)}
+
+
+def _written(store: Store, outcome: Outcome) -> Iterator[_Written]:
+    checksums = outcome.evidence.get("checksums")
+    if outcome.status == "failed" or not isinstance(checksums, dict):
+        return
+    zone, row, column, *start = outcome.key.split("/")
+    grid = next(grid for grid in _grids(store) if grid.zone == zone)
+    window = grid.window(Tile(zone=zone, row=int(row), column=int(column)))
+    lead = tuple(_starts(store)[day] for day in start)
+    for array, told in checksums.items():
+        gsd = Place.of(array).gsd if start else 10
+        yield _Written(f"{zone}/{array}", lead, window.at(gsd), str(told))
+
+
+def _is_whole(store: Store, written: _Written) -> bool:
+    try:
+        found = store.read(written.array, written.lead, written.window)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return checksum(found) == written.checksum
