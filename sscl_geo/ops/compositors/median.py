@@ -19,8 +19,8 @@ JOINT = False
 MOST_PX = 2**15
 """Pixels of a strip; its images stay in a core's cache."""
 
-MOST_SAMPLES = 2**19
-"""Samples of a strip over all times: some 1 MB, of which three copies are held."""
+MOST_SAMPLES = 12 * MOST_PX
+"""Samples of a strip over all times: 0.8 MB, of which some four copies are held."""
 
 HIGHEST = 65535
 Image = UInt16[np.ndarray, "y x"]
@@ -75,8 +75,10 @@ def _both(images: Images, seen: UInt16[np.ndarray, "time y x"]) -> Images:
 def _median(images: Images) -> Image:
     counts = [np.count_nonzero(image) for image in images]
     some = [image for image, count in zip(images, counts, strict=True) if count]
-    if len(some) < 2:  # noqa: PLR2004
-        return some[0] if some else np.zeros_like(images[0])
+    if not some:
+        return np.zeros_like(images[0])
+    if len(some) == 1:
+        return some[0]
     middle = len(some) // 2
     if all(count in (0, images[0].size) for count in counts):
         lower, upper = ranked(some, ((len(some) - 1) // 2, middle))
