@@ -169,9 +169,10 @@ def odc_best(items: list[pystac.Item], out: Path) -> None:
 
     store = new_store(out)
     loaded = odc.stac.load(items, bands=NAMES, geobox=_geobox(), dtype="uint16", nodata=0, pool=4)
-    made = np.stack([median.composite(loaded[band].values) for band in NAMES])
+    weights = np.ones((DATES, *GRID.shape), np.uint8)
+    made = [median.composite(loaded[band].values[:, None], weights).pixels[0] for band in NAMES]
     array = store.array(f"{GRID.zone}/r10m/s2")
-    array[0] = made
+    array[0] = np.stack(made)
 
 
 def odc_xarray(items: list[pystac.Item], out: Path) -> None:
@@ -180,7 +181,7 @@ def odc_xarray(items: list[pystac.Item], out: Path) -> None:
     import odc.stac  # noqa: PLC0415
 
     store = new_store(out)
-    chunks = {"x": 512, "y": 512}
+    chunks: dict[str, Any] = {"x": 512, "y": 512}
     loaded = odc.stac.load(
         items, bands=NAMES, geobox=_geobox(), dtype="uint16", nodata=0, chunks=chunks
     )

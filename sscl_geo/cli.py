@@ -174,25 +174,29 @@ def evaluate(
 @app.command()
 def report(
     cube: CubeOption,
-    map: Annotated[list[str], typer.Option("--map", help="NAME=PATH of a map; the first is ours.")],  # noqa: A002
-    reference: Annotated[str, typer.Option(help="Reference labels to score against.")],
-    model: Annotated[str, typer.Option(help="Bundle of the first map's model.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    map: Annotated[  # noqa: A002
+        list[str] | None, typer.Option("--map", help="NAME=PATH of a map; the first is ours.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Reference labels to score maps against.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Bundle of the first map's model.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="Labels that the model was trained on.")
     ] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Land cover",
 ) -> None:
-    """Write one self-contained page: inputs, maps, truth, loss curves, scores, areas."""
+    """Write one self-contained page: a cube's inputs; with maps, truth, scores and areas too."""
     from sscl_geo.stages.report import ReportRequest, make_report
 
     request = ReportRequest(
         title=title,
         cube=local_path(cube),
-        maps=tuple(_named(text) for text in map),
-        reference=local_path(reference),
+        maps=tuple(_named(text) for text in map or ()),
+        reference=None if reference is None else local_path(reference),
         labels=None if labels is None else local_path(labels),
-        model=local_path(model),
+        model=None if model is None else local_path(model),
     )
     print(f"report: {make_report(request, out).resolve()}")
 

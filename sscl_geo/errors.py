@@ -43,6 +43,12 @@ class HolesError(SsclGeoError):
     exit_code = 1
 
 
+class ClusterError(SsclGeoError):
+    """The machines that ran units were lost; the same command goes on where it stopped."""
+
+    exit_code = 1
+
+
 class TrainingError(SsclGeoError):
     """Training stopped before its last epoch; the same command resumes."""
 

@@ -24,10 +24,14 @@ def expected(stack: np.ndarray) -> np.ndarray:
     return out
 
 
+def median(stack: np.ndarray) -> np.ndarray:
+    weights = np.ones(stack.shape, np.uint8)
+    return np.asarray(composite(stack[:, np.newaxis], weights).pixels[0])
+
+
 @given(stacks())
 def test_it_is_the_median_of_numpy_rounded_half_up(stack: np.ndarray) -> None:
-    weights = np.ones(stack.shape, np.uint8)
-    assert np.array_equal(composite(stack[:, np.newaxis], weights).pixels[0], expected(stack))
+    assert np.array_equal(median(stack), expected(stack))
 
 
 @given(
@@ -49,11 +53,11 @@ def test_it_is_so_with_hidden_ground_missing_scenes_and_missing_bands(
 @given(stacks(), st.integers(0, 9))
 def test_a_scene_without_observations_does_not_matter(stack: np.ndarray, place: int) -> None:
     more = np.insert(stack, min(place, len(stack)), 0, axis=0)
-    assert np.array_equal(composite(more), composite(stack))
+    assert np.array_equal(median(more), median(stack))
 
 
 @given(stacks())
 def test_the_stack_is_left_as_it_was(stack: np.ndarray) -> None:
     before = stack.copy()
-    composite(stack)
+    median(stack)
     assert np.array_equal(stack, before)

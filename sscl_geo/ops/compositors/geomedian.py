@@ -15,6 +15,7 @@ from jaxtyping import Float32, UInt8, UInt16
 from sscl_geo.ops.observation import NODATA, Composite, strips
 
 JOINT = True
+BY_QUALITY = False
 
 SOFTENING = np.float32(1.0)
 """In DN: a reflectance of 0.0001."""

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt16
+from jaxtyping import Bool, UInt8, UInt16
 
 from sscl_geo import plugins
 from sscl_geo.geo.grid import CHUNK_PX, Grid, Window
@@ -88,38 +88,46 @@ class _Piece:
         self._recipe = recipe
 
     def fill_by_band(self, method: ModuleType, out: Layers) -> None:
-        seen = self._seen(0)
-        is_valid = np.ones((len(seen), *out.counts["n_valid"].shape), np.bool_)
+        weights = self._weights(method)
+        is_valid = weights["r10m"].view(np.bool_).copy()
         for group, bands in self._sensor.groups.items():
             for band, pixels in zip(bands, out.pixels[group], strict=True):
-                stack = self._stack(band, group, seen)
+                stack = self._stack(band, group)
                 if group == "r10m":
                     np.logical_and(is_valid, stack, out=is_valid)
-                pixels[...] = method.composite(stack)
+                pixels[...] = method.composite(stack[:, np.newaxis], weights[group]).pixels[0]
         _count(is_valid, out)
         out.counts["doy"][...] = middle_days(is_valid, self._day_numbers)
 
     def fill_jointly(self, method: ModuleType, out: Layers) -> None:
-        margin = QUALITY.reach
-        seen = self._seen(margin)
-        inner = np.s_[:, margin : -margin or None, margin : -margin or None]
-        weights = quality(seen, self._days_from_middle, QUALITY)[inner]
+        weights = self._weights(method)["r20m"]
         stacks = {
-            group: np.stack([self._stack(band, group, seen[inner]) for band in bands], axis=1)
+            group: np.stack([self._stack(band, group) for band in bands], axis=1)
             for group, bands in self._sensor.groups.items()
         }
-        weights = np.where(_whole(stacks), weights, 0).astype(np.uint8)
+        weights = np.where(_whole(stacks), weights, np.uint8(0))
+        fine = np.stack([refined(layer, 2) for layer in weights])
         for group, stack in stacks.items():
-            factor = MASK_GSD // GROUP_GSD[group]
-            made = method.composite(stack, np.stack([refined(w, factor) for w in weights]))
+            made = method.composite(stack, fine if group == "r10m" else weights)
             out.pixels[group][...] = made.pixels
-        is_valid = np.stack([refined(weight, 2) for weight in weights]) > 0
-        _count(is_valid, out)
-        out.counts["doy"][...] = (
-            middle_days(is_valid, self._day_numbers)
+        _count(fine > 0, out)
+        days = (
+            middle_days(fine > 0, self._day_numbers)
             if made.chosen is None
-            else refined(chosen_days(made.chosen, self._day_numbers), 2)
+            else chosen_days(made.chosen, self._day_numbers)
         )
+        out.counts["doy"][...] = refined(days, fine.shape[1] // len(days))
+
+    def _weights(self, method: ModuleType) -> dict[str, UInt8[np.ndarray, "time _ _"]]:
+        """Return the weight of each day's pixels for each group, 0 where the ground was hidden."""
+        margin = QUALITY.reach if method.BY_QUALITY else 0
+        seen = self._seen(margin)
+        coarse = seen.view(np.uint8)
+        if margin:
+            inner = slice(margin, -margin)
+            coarse = quality(seen, self._days_from_middle, QUALITY)[:, inner, inner]
+        fine = np.stack([refined(layer, 2) for layer in coarse])
+        return {"r20m": coarse, "r10m": fine}
 
     def _seen(self, margin: int) -> Bool[np.ndarray, "time y x"]:
         """Return where the ground was seen on each day at 20 m, with a margin of such pixels."""
@@ -135,17 +143,11 @@ class _Piece:
         inner = slice(spec.reach, -spec.reach or None)
         return is_seen(bits, spec)[inner, inner]
 
-    def _stack(
-        self, band: Band, group: str, seen: Bool[np.ndarray, "time y x"]
-    ) -> UInt16[np.ndarray, "time fine_y fine_x"]:
+    def _stack(self, band: Band, group: str) -> UInt16[np.ndarray, "time y x"]:
         block = self._view.block(GROUP_GSD[group])
         stack = np.empty((len(self._days), block.height, block.width), np.uint16)
-        factor = MASK_GSD // GROUP_GSD[group]
-        for layer, day, clear in zip(stack, self._days, seen, strict=True):
+        for layer, day in zip(stack, self._days, strict=True):
             layer[...] = self._view.mosaic(day, reflectance(band.name), 0, block)
-            if not clear.all():
-                cells = layer.reshape(len(clear), factor, block.width)
-                np.multiply(cells, np.repeat(clear, factor, axis=1)[:, np.newaxis], out=cells)
         return stack
 
     @property
