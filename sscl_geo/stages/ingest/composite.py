@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -15,7 +15,7 @@ from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
 from sscl_geo.io.observations import clear, power, reflectance
 from sscl_geo.io.readers.geotiff import GeoTiffReader
-from sscl_geo.io.signing import signer
+from sscl_geo.io.signing import Signing, signer
 from sscl_geo.io.store import Store
 from sscl_geo.ops.masks import refined
 from sscl_geo.ops.power import PowerMean
@@ -42,7 +42,7 @@ class Job(Frozen):
 
     out: Path
     spec: CubeSpec
-    signing: Literal["none", "planetary-computer"]
+    signing: Signing
     compositor: str
 
 
