@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import Field
@@ -13,14 +14,15 @@ from sscl_geo.frozen import Frozen, digest
 from sscl_geo.geo.bbox import BBox, checked_bbox
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Grid, Tile, Window, grids_of, tile_bbox
-from sscl_geo.geo.period import parse_interval, split
+from sscl_geo.geo.period import Period, parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.catalog import Found, search
+from sscl_geo.io.catalog import Found, query, search
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Plan, Store, read_plan
-from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
+from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
+from sscl_geo.io.trust import redacted
 
 VERSION = 1
 SHOWN_REFUSALS = 5
@@ -132,7 +134,8 @@ def create(request: IngestRequest, out: Path) -> Store:
     plan = _plan(request).replace(content=kept.model_dump(mode="json"))
     attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
     layout = cube_layout(kept.spec, attributes)
-    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+    record = _record(request.source, bbox, interval, sensors)
+    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes, record)})
 
 
 def units(spec: CubeSpec, scenes: tuple[Scene, ...]) -> tuple[IngestUnit, ...]:
@@ -181,6 +184,14 @@ def one_orbit(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
         for sensor, _ in counts
     }
     return tuple(s for s in scenes if s.witness or s.orbit == chosen[s.sensor])
+
+
+def _record(source: Source, bbox: BBox, interval: Period, sensors: list[Sensor]) -> SearchRecord:
+    places = [source.profile.sensors[sensor.name] for sensor in sensors]
+    asked = [query(source, place.collections, (bbox,), interval).digest for place in places]
+    return SearchRecord(
+        catalog=redacted(source.address), query=digest(asked), asked=datetime.now(UTC)
+    )
 
 
 def _plan(request: IngestRequest) -> Plan:
