@@ -41,26 +41,27 @@ class _TooLong(Exception):  # noqa: N818 - a turn of the search, never seen outs
     """A piece has more items than its chain of pages may hold."""
 
 
-def api_items(query: Query) -> tuple[Raw, ...]:
-    """Return the items of an API that meet a query, each once, in the order of its answers.
+def api_items(query: Query) -> Iterator[Raw]:
+    """Yield the items of an API that meet a query, each once, in the order of its answers.
 
-    The query is asked month by month and box by box.
+    The query is asked month by month and box by box; no more than one piece is held at a time.
 
     Raises:
         CatalogError: The API cannot be reached, does not answer as one, names another server, runs
             in circles, holds back items that it counted, or has more than `MAX_ITEMS`.
     """
     api = _Api(query)
-    found: dict[tuple[str, str], Raw] = {}
+    seen = set[tuple[str, str]]()
     for month in split(query.interval, "P1M"):
         for box in query.boxes:
             for item in api.piece(box, month, MAX_QUARTERINGS):
-                found.setdefault(_key(item), item)
-            if len(found) > MAX_ITEMS:
+                if _key(item) not in seen:
+                    yield item
+                seen.add(_key(item))
+            if len(seen) > MAX_ITEMS:
                 raise CatalogError(
                     f"more than {MAX_ITEMS} items; ask for a smaller --bbox or --datetime"
                 )
-    return tuple(found.values())
 
 
 class _Api:
@@ -78,20 +79,17 @@ class _Api:
         chosen = by_method.get("POST") or links[0]
         self._href = joined(query.address, str(chosen.get("href")))
 
-    def piece(self, box: BBox, month: Period, quarterings: int) -> list[Raw]:
-        """Return the items of a box and month, by quarters where they are too many for one."""
+    def piece(self, box: BBox, month: Period, quarterings: int) -> Iterator[Raw]:
+        """Yield the items of a box and month, by quarters where they are too many for one."""
         try:
-            return self._whole(box, month)
+            yield from self._whole(box, month)
         except _TooLong:
             if quarterings == 0:
                 raise CatalogError(
-                    f"more than {MAX_PAGES} pages of items in {box} and {month.name}"
+                    f"more than {MAX_PAGES} pages of items in {_told(box)} and {month.name}"
                 ) from None
-            return [
-                item
-                for quarter in _quarters(box)
-                for item in self.piece(quarter, month, quarterings - 1)
-            ]
+            for quarter in _quarters(box):
+                yield from self.piece(quarter, month, quarterings - 1)
 
     def _whole(self, box: BBox, month: Period) -> list[Raw]:
         """Return the items of one chain of pages, as many as the API counts; it is asked twice."""
@@ -102,7 +100,7 @@ class _Api:
             if counted is None or counted == len(items):
                 return [*items.values()]
         raise CatalogError(
-            f"it counts {counted} items in {box} and {month.name} but gives {len(items)}"
+            f"it counts {counted} items in {_told(box)} and {month.name} but gives {len(items)}"
         )
 
     def _pages(self, first: Request) -> Iterator[Raw]:
@@ -169,6 +167,10 @@ def _features(page: Raw) -> list[Raw]:
 
 def _key(item: Raw) -> tuple[str, str]:
     return str(item.get("collection")), str(item.get("id"))
+
+
+def _told(box: BBox) -> str:
+    return "box " + " ".join(f"{side:g}" for side in box)
 
 
 def _quarters(box: BBox) -> tuple[BBox, ...]:

@@ -90,7 +90,7 @@ def test_every_item_comes_once_however_many_pages_and_quarters_it_takes(
     serve: Any, method: str, counts: bool, count: int
 ) -> None:
     catalogue = serve(Catalogue(scattered(count), method=method, counts=counts))
-    found = api_items(query(catalogue.url))
+    found = [*api_items(query(catalogue.url))]
     assert sorted(item["id"] for item in found) == sorted(f"i{k}" for k in range(count))
     chain = [asked for asked in catalogue.asked if "token" in str(asked.body or asked.path)]
     assert len(chain) < count + 1
@@ -107,7 +107,7 @@ def test_a_year_is_asked_month_by_month(serve: Any) -> None:
 def test_an_area_that_no_quartering_makes_small_is_an_error(serve: Any) -> None:
     catalogue = serve(Catalogue([(f"i{k}", 15.1, 45.1, "2024-05-01") for k in range(101)]))
     with pytest.raises(CatalogError, match="more than 20 pages"):
-        api_items(query(catalogue.url))
+        list(api_items(query(catalogue.url)))
     assert len(catalogue.asked) < 100
 
 
@@ -115,7 +115,7 @@ def test_too_many_items_in_all_are_an_error(serve: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(search, "MAX_ITEMS", 9)
     catalogue = serve(Catalogue(scattered(10)))
     with pytest.raises(CatalogError, match=r"more than 9 items; .*--bbox"):
-        api_items(query(catalogue.url))
+        list(api_items(query(catalogue.url)))
 
 
 def paged(*pages: dict[str, Any]) -> Any:
@@ -154,10 +154,10 @@ def test_an_empty_page_is_not_the_end(serve: Any) -> None:
 
 def test_a_count_that_does_not_hold_is_asked_again_and_then_an_error(serve: Any) -> None:
     repaired = serve(paged(page("a", matched=2), page("a", "b", matched=2)))
-    assert len(api_items(query(repaired.url))) == 2
+    assert len([*api_items(query(repaired.url))]) == 2
     lying = serve(paged(page("a", matched=2)))
     with pytest.raises(CatalogError, match=r"counts 2 items .* but gives 1"):
-        api_items(query(lying.url))
+        list(api_items(query(lying.url)))
     assert len(lying.asked) == 3
 
 
@@ -170,7 +170,7 @@ def test_pages_that_run_in_a_circle_are_an_error(serve: Any) -> None:
         )
     )
     with pytest.raises(CatalogError, match="back to a page"):
-        api_items(query(circle.url))
+        list(api_items(query(circle.url)))
     assert len(circle.asked) == 4
 
 
@@ -178,7 +178,7 @@ def test_a_next_link_to_another_server_is_refused_unasked(serve: Any) -> None:
     other = serve(lambda _: page("stolen"))
     evil = serve(paged(page("a", link=post_next(f"{other.url}/search"))))
     with pytest.raises(CatalogError, match=f"sends on to '{other.url}/search'"):
-        api_items(query(evil.url))
+        list(api_items(query(evil.url)))
     assert other.asked == []
 
 
@@ -186,7 +186,7 @@ def test_a_next_link_to_another_server_is_refused_unasked(serve: Any) -> None:
 def test_a_next_link_to_nowhere_of_the_web_is_refused(serve: Any, href: str) -> None:
     evil = serve(paged(page("a", link=post_next(href))))
     with pytest.raises(CatalogError):
-        api_items(query(evil.url))
+        list(api_items(query(evil.url)))
 
 
 def test_credentials_do_not_follow_a_redirect(
@@ -199,7 +199,7 @@ def test_credentials_do_not_follow_a_redirect(
     other = serve(lambda _: page("stolen"))
     evil = serve(lambda _: (b"", 307, {"Location": f"{other.url}/search"}))
     with pytest.raises(CatalogError, match="sends on to") as error:
-        api_items(query(evil.url))
+        list(api_items(query(evil.url)))
     assert "Authorization" in evil.asked[0].headers
     assert other.asked == []
     assert "secret" not in str(error.value)
@@ -253,7 +253,7 @@ def test_an_answer_that_breaks_off_is_asked_again(serve: Any) -> None:
 )
 def test_what_is_no_api_is_told(serve: Any, answer: Any, told: str) -> None:
     with pytest.raises(CatalogError, match=told) as error:
-        api_items(query(serve(lambda _: answer).url))
+        list(api_items(query(serve(lambda _: answer).url)))
     assert "\n" not in str(error.value)
 
 
