@@ -10,6 +10,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, read_yaml
 from sscl_geo.io.offsets import Conflict, Witness
 from sscl_geo.io.signing import Signing
+from sscl_geo.io.trust import redacted
 from sscl_geo.plugins import shipped, shipped_file
 
 GEOTIFF = ("image/tiff", "image/vnd.stac.geotiff", "image/x.geotiff")
@@ -148,8 +149,14 @@ def source(catalog: str, profile: str | None = None) -> Source:
         profile: Name or YAML file of the profile for a URL or static catalogue; `generic` if None.
 
     Raises:
-        InvalidInputError: There is no such profile or file, or the profile has no URL.
+        InvalidInputError: There is no such profile or file, the profile has no URL, or a URL holds
+            credentials, which would be kept in every store.
     """
+    if is_url(catalog) and "@" in urlsplit(catalog).netloc:
+        raise InvalidInputError(
+            f"--catalog {redacted(catalog)}: leave the credentials out of the URL; put them in a "
+            ".netrc file"
+        )
     if is_url(catalog) or catalog.endswith(".json"):
         if not is_url(catalog) and not Path(catalog).is_file():
             raise InvalidInputError(

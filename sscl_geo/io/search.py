@@ -58,10 +58,10 @@ def api_items(query: Query) -> Iterator[Raw]:
                 if _key(item) not in seen:
                     yield item
                 seen.add(_key(item))
-            if len(seen) > MAX_ITEMS:
-                raise CatalogError(
-                    f"more than {MAX_ITEMS} items; ask for a smaller --bbox or --datetime"
-                )
+                if len(seen) > MAX_ITEMS:
+                    raise CatalogError(
+                        f"more than {MAX_ITEMS} items; ask for a smaller --bbox or --datetime"
+                    )
 
 
 class _Api:

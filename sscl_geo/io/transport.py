@@ -1,6 +1,7 @@
 """HTTP to one server: patient, bounded, and never sent on to another one."""
 
 import json
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +24,7 @@ LONGEST_WAIT = 120
 
 _PORTS = {"http": 80, "https": 443}
 _CHUNK = 1 << 20
+_KEEP_METHOD = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 
 
 class Request(NamedTuple):
@@ -83,7 +85,7 @@ class Transport:
             except ChunkedEncodingError:
                 # urllib3 repeats what has no answer, not an answer that breaks off.
                 return self._answer(request)
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise CatalogError(f"{redacted(request.href)} failed: {_cause(error)}") from None
 
     def _answer(self, request: Request) -> Answer:
@@ -98,6 +100,12 @@ class Transport:
         if response.is_redirect:
             response.close()
             self._check(joined(response.url, response.headers["Location"]))
+            if response.request.method == "POST" and response.status_code not in _KEEP_METHOD:
+                raise CatalogError(
+                    f"{redacted(response.url)} answers a search with status "
+                    f"{response.status_code}, which would lose the question; name the API's "
+                    "present address"
+                )
 
     def _check(self, href: str) -> None:
         if origin(href) != self._origin:
@@ -142,7 +150,7 @@ def _json(response: requests.Response) -> dict[str, object]:
         content += chunk
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES >> 20} MiB in one answer")
-    answer = json.loads(content)
+    answer = json.loads(content, parse_constant=lambda _: None)
     if not isinstance(answer, dict):
         raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - bytes, not a caller's type
     return answer

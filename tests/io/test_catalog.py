@@ -198,6 +198,45 @@ def test_the_real_samples_are_found(static: Source, box: BBox, sensor: Sensor, s
         assert sum(found.causes.values()) == 69
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_later_collection_fills_the_gaps_of_the_preferred_one(
+    realdata: Path, serve: Any, order: int
+) -> None:
+    """Recorded items of Earth Search, served in either order with two gaps in Collection 1."""
+    first, older = (
+        [item for item in recorded(realdata, name) if item["properties"]["datetime"] > "2025"]
+        for name in ("earthsearch__sentinel-2-c1-l2a", "earthsearch__sentinel-2-l2a")
+    )
+    twin = {datatake(item) for item in older}
+    gaps = [item for item in first if datatake(item) in twin][:2]
+    left = [item for item in [*first, *older] if item not in gaps]
+
+    def answer(asked: Any) -> Any:
+        if asked.path == "/":
+            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+        assert asked.body["collections"] == ["sentinel-2-c1-l2a", "sentinel-2-l2a"]
+        return {"features": left[::order]}
+
+    catalogue = source(serve(answer).url, "earth-search")
+    found = search(catalogue, S2, BBox(-180, -90, 180, 90), parse_interval("2025-01-01/2025-07-31"))
+    assert not found.refusals
+    assert len(found.scenes) == len({datatake(item) for item in [*first, *older]})
+    by_take = {(scene.datatake, scene.tile): scene.collection for scene in found.scenes}
+    filled = {datatake(item) for item in gaps}
+    assert len(filled) == 2
+    for item in first:
+        expected = "sentinel-2-l2a" if datatake(item) in filled else "sentinel-2-c1-l2a"
+        assert by_take[datatake(item)] == expected
+    assert [scene.id for scene in found.scenes] == [
+        scene.id for scene in sorted(found.scenes, key=lambda scene: (scene.datetime, scene.id))
+    ]
+
+
+def datatake(item: Raw) -> tuple[str, str]:
+    told = item["properties"]
+    return told["s2:datatake_id"][5:20], told["grid:code"].removeprefix("MGRS-")
+
+
 def test_an_item_without_a_band_of_the_profile_is_left_out_and_named(realdata: Path) -> None:
     found = search(source(str(realdata / "stac" / "catalog.json")), S2, FLANDERS, ALWAYS)
     assert not found.scenes

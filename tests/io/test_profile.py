@@ -117,3 +117,9 @@ def test_a_profile_with_an_unknown_witness_is_refused_with_its_file(tmp_path: Pa
     )
     with pytest.raises(InvalidInputError, match=r"own\.yaml: .*offset_witnesses"):
         source(str(path))
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(InvalidInputError, match=r"\.netrc") as error:
+        source("https://me:secret@stac.example.org/v1")
+    assert "secret" not in str(error.value)

@@ -1,6 +1,7 @@
 """Searching real HTTP servers that behave well, badly, and with intent."""
 
 import datetime as dt
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -161,6 +162,12 @@ def test_a_count_that_does_not_hold_is_asked_again_and_then_an_error(serve: Any)
     assert len(lying.asked) == 3
 
 
+def test_a_next_link_that_is_no_json_is_followed_without_breaking(serve: Any) -> None:
+    link = post_next("/search") | {"body": {"at": float("nan")}}
+    answer = paged(page("a", link=link), page("b"))
+    assert [item["id"] for item in api_items(query(serve(answer).url))] == ["a", "b"]
+
+
 def test_pages_that_run_in_a_circle_are_an_error(serve: Any) -> None:
     circle = serve(
         paged(
@@ -216,16 +223,29 @@ def test_a_redirect_on_the_same_server_is_followed(serve: Any) -> None:
     assert [item["id"] for item in api_items(query(serve(moved).url))] == ["a"]
 
 
+def test_a_redirect_that_would_lose_the_question_is_refused(serve: Any) -> None:
+    def moved(asked: Any) -> Any:
+        if asked.path == "/":
+            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+        return page("everything") if asked.path == "/new" else (b"", 302, {"Location": "/new"})
+
+    server = serve(moved)
+    with pytest.raises(CatalogError, match="lose the question"):
+        list(api_items(query(server.url)))
+    assert [asked.path for asked in server.asked] == ["/", "/search"]
+
+
 def test_a_busy_server_is_waited_for_also_by_a_post(serve: Any) -> None:
-    answers = [(b"", 429, {"Retry-After": "0"}), (b"", 503, {"Retry-After": "0"}), page("a")]
+    answers = [(b"", 429, {"Retry-After": "1"}), (b"", 503, {"Retry-After": "0"}), page("a")]
 
     def busy(asked: Any) -> Any:
         if asked.path == "/":
             return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
         return answers.pop(0)
 
-    server = serve(busy)
+    server, start = serve(busy), time.monotonic()
     assert [item["id"] for item in api_items(query(server.url))] == ["a"]
+    assert time.monotonic() - start >= 1
     assert [asked.method for asked in server.asked] == ["GET", "POST", "POST", "POST"]
     assert server.asked[1].body == server.asked[3].body
 
@@ -245,6 +265,7 @@ def test_an_answer_that_breaks_off_is_asked_again(serve: Any) -> None:
     ("answer", "told"),
     [
         ((b"<html>", 200), "failed"),
+        ((b"[" * 100_000, 200), "failed"),
         (([], 200), "not a JSON object"),
         ((b"", 404), "HTTP status 404"),
         (({"links": "none"}, 200), "no link to a search"),
