@@ -19,6 +19,9 @@ app = typer.Typer(
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
 
+catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
+app.add_typer(catalog_app, name="catalog")
+
 CubeOption = Annotated[str, typer.Option(help="Path of a cube.")]
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
@@ -287,6 +290,20 @@ def demo(
     where = parse(Ranks, {"ranks": ranks}, "options")
     page = run_demo(out, size_px=size_px, seed=seed, ranks=where)
     print(f"report: {page.resolve()}")
+
+
+@catalog_app.command()
+def check(
+    items: Annotated[Path, typer.Argument(help="STAC items: FeatureCollection, list or one item.")],
+    profile: Annotated[str, typer.Option(help="Profile (name or YAML).")] = "generic",
+) -> None:
+    """Tell for each item, as a line of JSON, whether it would be used or why not."""
+    import json
+
+    from sscl_geo.io.verdicts import check_file
+
+    for verdict in check_file(items, profile):
+        print(json.dumps(verdict))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Bad input: one clear line that says what to do, exit code 2, and nothing left behind."""
 
+import json
 import os
 import socket
 import subprocess
@@ -98,3 +99,17 @@ def test_the_shipped_studies_and_schemas_parse() -> None:
         done = run("sscl_geo.cli", "schema", kind)
         assert done.returncode == 0
         assert '"properties"' in done.stdout
+
+
+def test_a_catalogue_s_items_are_checked_one_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "items.json"
+    radar = {"sar:product_type": "GRD", "sar:polarizations": ["VV"]}
+    item = {"id": "S1", "collection": "sentinel-1-grd", "properties": radar, "assets": {}}
+    path.write_text(json.dumps([item, {}]))
+    done = run("sscl_geo.cli", "catalog", "check", str(path), "--profile", "earth-search")
+    assert done.returncode == 0, done.stderr
+    grd, empty = (json.loads(line) for line in done.stdout.splitlines())
+    assert (grd["id"], grd["verdict"]) == ("S1", "refused")
+    assert "not gamma nought" in grd["cause"]
+    assert (empty["id"], empty["verdict"]) == (None, "refused")
+    assert_one_line(run("sscl_geo.cli", "catalog", "check", "absent.json"), "absent.json")

@@ -177,14 +177,18 @@ def test_the_first_of_several_opens_does_not_hide_another_file(
     assert np.array_equal(reader.read(file, block, 0, "continuous"), array)
 
 
-def with_secret(href: str) -> str:
-    return f"{href}?sig=secret&se=2030"
+class WithSecret:
+    def __call__(self, href: str) -> str:
+        return f"{href}?sig=secret&se=2030"
+
+    def renew(self, href: str) -> None:
+        del href
 
 
 def test_an_absent_file_is_an_error_that_tells_no_signature(tmp_path: Path) -> None:
     path = tmp_path / "absent.tif"
     with (
-        GeoTiffReader(with_secret) as reader,
+        GeoTiffReader(WithSecret()) as reader,
         pytest.raises(ReadError, match=r"absent\.tif cannot be read: \S") as error,
     ):
         reader.read(str(path), block_at(0, 0, 2, 2), 0, "continuous")
@@ -197,7 +201,7 @@ def test_a_server_that_does_not_answer_is_an_error_that_tells_no_signature() -> 
         probe.bind(("127.0.0.1", 0))
         href = f"http://127.0.0.1:{probe.getsockname()[1]}/a.tif"
     with (
-        GeoTiffReader(with_secret) as reader,
+        GeoTiffReader(WithSecret()) as reader,
         pytest.raises(ReadError, match=f"{href} cannot be read: ") as error,
     ):
         reader.read(href, block_at(0, 0, 2, 2), 0, "continuous")

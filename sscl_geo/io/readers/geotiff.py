@@ -3,9 +3,10 @@
 import math
 import re
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import rasterio
@@ -43,6 +44,8 @@ _COARSER = 1.5
 METRES_PER_DEGREE = 111_320.0
 
 _QUERY = re.compile(r"\?[^\s'\"]*")
+
+_ArrayT = TypeVar("_ArrayT")
 
 Content = Literal["continuous", "classes"]
 
@@ -99,9 +102,12 @@ class GeoTiffReader:
         Raises:
             ReadError: The file could not be read in `ATTEMPTS` attempts.
         """
+        return self._tried(href, lambda dataset: _on_block(dataset, block, nodata, content))
+
+    def _tried(self, href: str, read: Callable[[rasterio.DatasetReader], _ArrayT]) -> _ArrayT:
         for attempt in range(ATTEMPTS):
             try:
-                return _on_block(self._dataset(href), block, nodata, content)
+                return read(self._dataset(href))
             except RasterioIOError as error:
                 self._forget(href)
                 cause = _brief(error)
@@ -118,6 +124,21 @@ class GeoTiffReader:
         dataset = self._open.pop(href, None)
         if dataset is not None:
             dataset.close()
+
+    def overview(self, href: str, longest_px: int) -> Shaped[np.ndarray, "y x"]:
+        """Return the first band thinned to at most `longest_px` pixels a side, nodata as it is.
+
+        Raises:
+            ReadError: The file could not be read in `ATTEMPTS` attempts.
+        """
+
+        def read(dataset: rasterio.DatasetReader) -> Shaped[np.ndarray, "y x"]:
+            step = max(1.0, max(dataset.shape) / longest_px)
+            shape = tuple(max(1, int(side / step)) for side in dataset.shape)
+            thinned: np.ndarray = dataset.read(1, out_shape=shape)
+            return thinned
+
+        return self._tried(href, read)
 
 
 def _on_block(

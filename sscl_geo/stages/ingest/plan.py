@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.geo.zones import grids_of
-from sscl_geo.io.catalog import Found, search
+from sscl_geo.io.catalog import Found, query, search
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Plan, Store, read_plan
-from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
+from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
+from sscl_geo.io.trust import redacted
 from sscl_geo.stages.ingest.grouping import one_orbit
 from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit
 
@@ -77,7 +79,8 @@ def create(request: IngestRequest, out: Path) -> Store:
     plan = _plan(request).replace(content=kept.model_dump(mode="json"))
     attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
     layout = cube_layout(kept.spec, attributes)
-    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+    record = _record(request, kept.spec.sensors)
+    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes, record)})
 
 
 def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
@@ -95,7 +98,13 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
     found = {
-        sensor.name: search(request.source, sensor, request.area.bbox, interval)
+        sensor.name: search(
+            request.source,
+            sensor,
+            request.area.bbox,
+            interval,
+            ask_pixels=request.ask_pixels,
+        )
         for sensor in sensors
     }
     _check_found(found, request)
@@ -163,6 +172,16 @@ def _tile_units(
             box=box,
             scenes=tuple(scene for scene in scenes if scene.datetime in period),
         )
+
+
+def _record(request: IngestRequest, sensors: tuple[Sensor, ...]) -> SearchRecord:
+    source, interval = request.source, parse_interval(request.datetime)
+    places = [source.profile.sensors[sensor.name] for sensor in sensors]
+    boxes = (request.area.bbox,)
+    asked = [query(source, place.collections, boxes, interval).digest for place in places]
+    return SearchRecord(
+        catalog=redacted(source.address), query=digest(asked), asked=datetime.now(UTC)
+    )
 
 
 def _plan(request: IngestRequest) -> Plan:

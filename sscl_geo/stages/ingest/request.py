@@ -44,6 +44,7 @@ class IngestRequest(Frozen):
         sensors: Names of sensor plugins; all that the catalogue has if empty.
         grid: `auto` for UTM, or a projected CRS in metres.
         tile_px: Side of a tile at 10 m.
+        ask_pixels: Whether pixels must confirm the DN convention that metadata tell.
         method: How scenes become composites.
     """
 
@@ -54,6 +55,7 @@ class IngestRequest(Frozen):
     sensors: tuple[str, ...] = ()
     grid: str = "auto"
     tile_px: int = 2048
+    ask_pixels: bool = True
     method: Method = Method()
 
 
