@@ -139,6 +139,61 @@ def test_an_item_means_the_same_in_either_version_of_stac(
         assert to_scene(as_1_1(item), S2, place, catalogue) == scene
 
 
+OWN = """
+name: own
+hosts: ["*.amazonaws.com"]
+sensors:
+  sentinel2_l2a:
+    collections: [sentinel-s2-l2a-cogs]
+    assets: {B02: B02, B03: B03, B04: B04, B08: B08, B12: B12}
+    mask: SCL
+    offset_witnesses: [boa_offset_applied]
+  sentinel1_rtc:
+    collections: [sentinel1-rtc-aws]
+    assets: {VV: gamma0_vv, VH: gamma0_vh}
+    nodata: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "causes"),
+    [
+        ("earthsearch__sentinel-s2-l2a-cogs", 4, []),
+        ("misc__sentinel-s2-l2a-cogs", 0, ["offset of the DN unknown"]),
+        ("stactools__sentinel1-rtc-aws", 1, []),
+        ("stactools__sentinel1-slc", 0, ["SLC"]),
+    ],
+)
+def test_a_profile_of_one_s_own_opens_another_catalogue(
+    realdata: Path, tmp_path: Path, name: str, accepted: int, causes: list[str]
+) -> None:
+    """Items of STAC 1.0.0-beta.1, 1.0.0-beta.2 and 1.1, with fields of before the extensions."""
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    verdicts = [*check_file(realdata / "stac_items" / f"{name}.json", str(path))]
+    assert sum(verdict["verdict"] == "accepted" for verdict in verdicts) == accepted
+    told = [str(verdict["cause"]) for verdict in verdicts if verdict["verdict"] == "refused"]
+    assert all(mark in cause for mark, cause in zip(causes, told, strict=True))
+
+
+def test_the_fields_of_an_old_item_say_the_same(realdata: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    catalogue = source("https://127.0.0.1", str(path))
+    old = recorded(realdata, "earthsearch__sentinel-s2-l2a-cogs")
+    new = {item["id"]: item for item in recorded(realdata, "earthsearch__sentinel-2-l2a")}
+    place, modern = place_of("earth-search")
+    both = [item for item in old if item["id"] in new]
+    assert both
+    for item in both:
+        scene = to_scene(item, S2, catalogue.profile.sensors[S2.name], catalogue)
+        same = to_scene(new[scene.id], S2, place, modern)
+        assert scene.harmonise == same.harmonise == 1000
+        for field in ("tile", "baseline", "datatake", "platform"):
+            assert getattr(scene, field) == getattr(same, field)
+        assert scene.href("B04") == same.href("B04")
+
+
 def test_an_item_without_a_collection_is_known_by_its_assets(
     realdata: Path, tmp_path: Path
 ) -> None:
