@@ -1,8 +1,17 @@
 """Asking a STAC API for items, in pieces that it can answer whole."""
 
+import json
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
+
+import pystac
+from pystac_client import Client
+from pystac_client.errors import ClientTypeError
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from pystac_client.warnings import PystacClientWarning
 
 from sscl_geo.errors import CatalogError
 from sscl_geo.frozen import Frozen, canonical_json
@@ -50,6 +59,13 @@ def api_items(query: Query) -> Iterator[Raw]:
         CatalogError: The API cannot be reached, does not answer as one, names another server, runs
             in circles, holds back items that it counted, or has more than `MAX_ITEMS`.
     """
+    try:
+        yield from _each_once(query)
+    except (APIError, pystac.STACError, pystac.STACTypeError, ClientTypeError) as error:
+        raise CatalogError(str(error).splitlines()[0][:200]) from None
+
+
+def _each_once(query: Query) -> Iterator[Raw]:
     api = _Api(query)
     seen = set[tuple[str, str]]()
     for month in split(query.interval, "P1M"):
@@ -64,20 +80,62 @@ def api_items(query: Query) -> Iterator[Raw]:
                     )
 
 
+class _Guarded(StacApiIO):
+    """pystac-client's way to the server, on our transport: one origin, patience, no circles."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._transport = Transport(address)
+        self._asked = set[str]()
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,  # noqa: ARG002 - none but the transport's are sent
+        parameters: Raw | None = None,
+    ) -> str:
+        if (method or "GET").upper() == "POST":
+            request = Request(href, parameters or {})
+        elif parameters:
+            flat = {k: ",".join(map(str, v)) if _is_list(v) else v for k, v in parameters.items()}
+            request = Request(f"{href}{'&' if '?' in href else '?'}{urlencode(flat)}")
+        else:
+            request = Request(href)
+        if canonical_json(request) in self._asked:
+            raise CatalogError("its `next` link leads back to a page that was read already")
+        self._asked.add(canonical_json(request))
+        return json.dumps(self._transport.ask(request).content)
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: Raw | None = None
+    ) -> Iterator[Raw]:
+        """Yield the pages of one search; a page may be empty and still name the next."""
+        self._asked.clear()
+        page: Raw = self.read_json(url, method=method, parameters=parameters)
+        yield page
+        while link := next((link for link in _links(page) if link.get("rel") == "next"), None):
+            absolute = {**link, "href": joined(url, str(link.get("href")))}
+            page = self.read_json(pystac.Link.from_dict(absolute), parameters=parameters)
+            yield page
+
+
 class _Api:
     """A search endpoint, found through the landing page."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._transport = Transport(query.address)
-        landing = self._transport.ask(Request(query.address)).content
-        links = [link for link in _links(landing) if link.get("rel") == "search"]
-        if not links:
+        self._server = _Guarded(query.address)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PystacClientWarning)
+            self._client = Client.open(query.address, stac_io=self._server)
+        methods = {str(link.extra_fields.get("method", "GET")) for link in self._searches()}
+        if not methods:
             raise CatalogError("its landing page has no link to a search; is it a STAC API?")
-        by_method = {str(link.get("method") or "GET").upper(): link for link in links}
-        self._is_post = "POST" in by_method
-        chosen = by_method.get("POST") or links[0]
-        self._href = joined(query.address, str(chosen.get("href")))
+        self._method = "POST" if "POST" in methods else "GET"
+
+    def _searches(self) -> list[pystac.Link]:
+        return [link for link in self._client.links if link.rel == "search"]
 
     def piece(self, box: BBox, month: Period, quarterings: int) -> Iterator[Raw]:
         """Yield the items of a box and month, by quarters where they are too many for one."""
@@ -94,7 +152,7 @@ class _Api:
     def _whole(self, box: BBox, month: Period) -> list[Raw]:
         """Return the items of one chain of pages, as many as the API counts; it is asked twice."""
         for _ in range(2):
-            pages = list(self._pages(self._first(box, month)))
+            pages = list(self._pages(box, month))
             items = {_key(item): item for page in pages for item in _features(page)}
             counted = _matched(pages[0])
             if counted is None or counted == len(items):
@@ -103,47 +161,25 @@ class _Api:
             f"it counts {counted} items in {_told(box)} and {month.name} but gives {len(items)}"
         )
 
-    def _pages(self, first: Request) -> Iterator[Raw]:
-        seen = set[str]()
-        request: Request | None = first
-        while request is not None:
-            seen.add(canonical_json(request))
-            page = self._transport.ask(request).content
+    def _pages(self, box: BBox, month: Period) -> Iterator[Raw]:
+        search = self._client.search(
+            method=self._method,
+            collections=list(self._query.collections),
+            bbox=list(box),
+            datetime=f"{month.start.isoformat()}T00:00:00Z/{month.end.isoformat()}T00:00:00Z",
+            limit=self._query.page_items,
+        )
+        # Not `search.pages_as_dicts`, which takes an empty page for the last.
+        pages = self._server.get_pages(search.url, search.method, search.get_parameters())
+        for number, page in enumerate(pages, 1):
             counted = _matched(page) or 0
-            if len(seen) > MAX_PAGES or counted > MAX_PAGES * self._query.page_items:
+            if number > MAX_PAGES or counted > MAX_PAGES * self._query.page_items:
                 raise _TooLong
             yield page
-            request = _next(page, request)
-            if request is not None and canonical_json(request) in seen:
-                raise CatalogError("its `next` link leads back to a page that was read already")
-
-    def _first(self, box: BBox, month: Period) -> Request:
-        body: dict[str, object] = {
-            "collections": list(self._query.collections),
-            "bbox": list(box),
-            "datetime": f"{month.start.isoformat()}T00:00:00Z/{month.end.isoformat()}T00:00:00Z",
-            "limit": self._query.page_items,
-        }
-        if self._is_post:
-            return Request(self._href, body)
-        flat = body | {
-            "collections": ",".join(self._query.collections),
-            "bbox": ",".join(map(str, box)),
-        }
-        return Request(f"{self._href}{'&' if '?' in self._href else '?'}{urlencode(flat)}")
 
 
-def _next(page: Raw, asked: Request) -> Request | None:
-    """Return what a page's `next` link asks (STAC API 1.0, section on paging); None at the end."""
-    link = next((link for link in _links(page) if link.get("rel") == "next"), None)
-    if link is None:
-        return None
-    href = joined(asked.href, str(link.get("href")))
-    if str(link.get("method") or "GET").upper() != "POST":
-        return Request(href)
-    body = link.get("body")
-    fields = body if isinstance(body, dict) else {}
-    return Request(href, {**(asked.body or {}), **fields} if link.get("merge") else fields)
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _matched(page: Raw) -> int | None:

@@ -26,6 +26,22 @@ ALWAYS = parse_interval("2017-01-01/2023-12-31")
 Raw = dict[str, Any]
 
 
+def landing(href: str, method: str = "GET") -> dict[str, Any]:
+    return {
+        "type": "Catalog",
+        "id": "api",
+        "description": "",
+        "stac_version": "1.0.0",
+        "conformsTo": [
+            "https://api.stacspec.org/v1.0.0/core",
+            "https://api.stacspec.org/v1.0.0/item-search",
+        ],
+        "links": [
+            {"rel": "search", "href": href, "method": method, "type": "application/geo+json"}
+        ],
+    }
+
+
 def recorded(realdata: Path, name: str) -> list[Raw]:
     content: dict[str, list[Raw]] = json.loads(
         (realdata / "stac_items" / f"{name}.json").read_text()
@@ -214,7 +230,7 @@ def test_a_later_collection_fills_the_gaps_of_the_preferred_one(
 
     def answer(asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+            return landing("/search", "POST")
         assert sorted(asked.body["collections"]) == ["sentinel-2-c1-l2a", "sentinel-2-l2a"]
         return {"features": left[::order]}
 

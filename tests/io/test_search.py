@@ -21,6 +21,22 @@ BOX = BBox(10, 40, 20, 50)
 Points = list[tuple[str, float, float, str]]
 
 
+def landing(href: str, method: str = "GET") -> dict[str, Any]:
+    return {
+        "type": "Catalog",
+        "id": "api",
+        "description": "",
+        "stac_version": "1.0.0",
+        "conformsTo": [
+            "https://api.stacspec.org/v1.0.0/core",
+            "https://api.stacspec.org/v1.0.0/item-search",
+        ],
+        "links": [
+            {"rel": "search", "href": href, "method": method, "type": "application/geo+json"}
+        ],
+    }
+
+
 def query(address: str, interval: Period = MAY, page_items: int = 5) -> Query:
     return Query(
         address=address, collections=("c",), boxes=(BOX,), interval=interval, page_items=page_items
@@ -41,7 +57,7 @@ class Catalogue:
 
     def __call__(self, asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": self.method}]}
+            return landing("/search", self.method)
         told = asked.body if self.method == "POST" else parsed(asked.path)
         start, end = (day[:10] for day in told["datetime"].split("/"))
         west, south, east, north = told["bbox"]
@@ -125,7 +141,7 @@ def paged(*pages: dict[str, Any]) -> Any:
 
     def answer(asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+            return landing("/search", "POST")
         return left.pop(0) if len(left) > 1 else left[0]
 
     return answer
@@ -217,7 +233,7 @@ def test_a_redirect_on_the_same_server_is_followed(serve: Any) -> None:
         if asked.path == "/":
             return (b"", 308, {"Location": "/v1"})
         if asked.path == "/v1":
-            return {"links": [{"rel": "search", "href": "/v1/search"}]}
+            return landing("/v1/search")
         return page("a")
 
     assert [item["id"] for item in api_items(query(serve(moved).url))] == ["a"]
@@ -226,7 +242,7 @@ def test_a_redirect_on_the_same_server_is_followed(serve: Any) -> None:
 def test_a_redirect_that_would_lose_the_question_is_refused(serve: Any) -> None:
     def moved(asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+            return landing("/search", "POST")
         return page("everything") if asked.path == "/new" else (b"", 302, {"Location": "/new"})
 
     server = serve(moved)
@@ -240,7 +256,7 @@ def test_a_busy_server_is_waited_for_also_by_a_post(serve: Any) -> None:
 
     def busy(asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+            return landing("/search", "POST")
         return answers.pop(0)
 
     server, start = serve(busy), time.monotonic()
@@ -255,7 +271,7 @@ def test_an_answer_that_breaks_off_is_asked_again(serve: Any) -> None:
 
     def broken(asked: Any) -> Any:
         if asked.path == "/":
-            return {"links": [{"rel": "search", "href": "/search", "method": "POST"}]}
+            return landing("/search", "POST")
         return answers.pop(0)
 
     assert [item["id"] for item in api_items(query(serve(broken).url))] == ["a"]
@@ -268,8 +284,8 @@ def test_an_answer_that_breaks_off_is_asked_again(serve: Any) -> None:
         ((b"[" * 100_000, 200), "failed"),
         (([], 200), "not a JSON object"),
         ((b"", 404), "HTTP status 404"),
-        (({"links": "none"}, 200), "no link to a search"),
-        (({"links": [{"rel": "search", "href": "/"}]}, 200), "not a GeoJSON FeatureCollection"),
+        (({**landing("/"), "links": []}, 200), "no link to a search"),
+        ((landing("/"), 200), "not a GeoJSON FeatureCollection"),
     ],
 )
 def test_what_is_no_api_is_told(serve: Any, answer: Any, told: str) -> None:
