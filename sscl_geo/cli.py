@@ -22,6 +22,9 @@ app = typer.Typer(
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
 app.add_typer(catalog_app, name="catalog")
 
+LAYER = "stac:"
+"""What marks a label source as a layer of a catalogue."""
+
 CubeOption = Annotated[str, typer.Option(help="Path of a cube.")]
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
@@ -47,7 +50,10 @@ DaskOption = Annotated[
 @app.command()
 def labels(
     cube: CubeOption,
-    source: Annotated[Path, typer.Option(help="GeoTIFF of classes, or polygons (GeoPackage, …).")],
+    source: Annotated[
+        str,
+        typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
+    ],
     legend: Annotated[str, typer.Option(help="Legend: name or YAML.")],
     out: OutOption,
     column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
@@ -55,13 +61,27 @@ def labels(
         tuple[float, float, float, float] | None,
         typer.Option(metavar="W S E N", help="Take labels only inside this box."),
     ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="Catalogue of stac:LAYER; default: the cube's.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile for a URL or catalog.json.")] = None,
+    datetime: Annotated[
+        str | None, typer.Option(metavar="A/B", help="Days of stac:LAYER; default: the nearest.")
+    ] = None,
 ) -> None:
     """Put reference labels on a cube's pixels."""
-    from sscl_geo.stages.labels import LabelsRequest, make_labels
+    from sscl_geo.io.profile import source as catalog_source
+    from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
+
+    layer = LayerSource(
+        layer=source.removeprefix(LAYER),
+        catalog=catalog_source(catalog, profile) if catalog else None,
+        datetime=datetime,
+    )
 
     request = LabelsRequest(
         cube=local_path(cube),
-        source=source,
+        source=layer if source.startswith(LAYER) else Path(source),
         legend=_legend(legend),
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),

@@ -37,6 +37,7 @@ class Query(Frozen):
         boxes: The area in degrees, none over the antimeridian.
         interval: The days wanted.
         page_items: Items that one page asks for.
+        step: Length of time of one piece of the search, ISO 8601.
     """
 
     address: str
@@ -44,6 +45,7 @@ class Query(Frozen):
     boxes: tuple[BBox, ...]
     interval: Period
     page_items: int = 250
+    step: str = "P1M"
 
 
 class _TooLong(Exception):  # noqa: N818 - a turn of the search, never seen outside
@@ -68,7 +70,7 @@ def api_items(query: Query) -> Iterator[Raw]:
 def _each_once(query: Query) -> Iterator[Raw]:
     api = _Api(query)
     seen = set[tuple[str, str]]()
-    for month in split(query.interval, "P1M"):
+    for month in split(query.interval, query.step):
         for box in query.boxes:
             for item in api.piece(box, month, MAX_QUARTERINGS):
                 if _key(item) not in seen:
