@@ -4,7 +4,7 @@ Half of Africa's box in UTM tiles of 20.48 km, a season of Sentinel-2 scenes ove
 driver of an ingest does is done (units from scenes, submission, the ledger), but the units are
 empty.
 
-    python benchmarks/driver.py --workers 2
+    python -m benchmarks.driver --workers 2
 
 The last line is one JSON object.
 """
