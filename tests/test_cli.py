@@ -65,6 +65,10 @@ def test_an_unreachable_catalogue_is_named_with_what_to_check(tmp_path: Path) ->
         (("--datetime", "2024"), ("--datetime", "first day / last day")),
         (("--tile-px", "100"), ("--tile-px 100", "multiple of 256")),
         (("--grid", "EPSG:4326"), ("--grid", "EPSG:3035")),
+        (("--compositor", "mode"), ("'mode'", "median")),
+        (("--orbit", "north"), ("orbit", "ascending")),
+        (("--region", "absent.gpkg"), ("either --bbox W S E N or --region FILE",)),
+        (("--workers", "0"), ("workers", "greater than or equal to 1")),
     ],
 )
 def test_an_argument_that_breaks_a_rule_is_refused_before_any_search(
@@ -92,6 +96,26 @@ def test_commands_say_which_part_is_missing(tmp_path: Path) -> None:
     done = run("sscl_geo.cli", "pretrain", "--cube", absent, "--out", out, "--study", "nothing")
     assert_one_line(done, "nothing", "letter")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_region_that_is_no_polygons_is_refused(tmp_path: Path) -> None:
+    for name, content, told in (
+        ("absent.geojson", None, "no such file"),
+        ("broken.geojson", "{", "cannot be read"),
+        ("point.geojson", '{"type": "Point", "coordinates": [3, 4]}', "holds no polygon"),
+    ):
+        path = tmp_path / name
+        if content is not None:
+            path.write_text(content)
+        words = ("--region", str(path), *DATES, "--out", str(tmp_path / "cube.zarr"))
+        assert_one_line(run("sscl_geo.ingest", *words), f"--region {path}", told)
+    assert not (tmp_path / "cube.zarr").exists()
+
+
+def test_upkeep_needs_a_cube_or_map(tmp_path: Path) -> None:
+    for command in ("status", "verify", "repair"):
+        done = run("sscl_geo.cli", command, str(tmp_path / "absent.zarr"))
+        assert_one_line(done, "absent.zarr", "cube or map")
 
 
 def test_the_shipped_studies_and_schemas_parse() -> None:
