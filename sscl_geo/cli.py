@@ -91,6 +91,32 @@ def labels(
 
 
 @app.command()
+def composite(
+    cube: CubeOption,
+    out: OutOption,
+    period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
+    compositor: Annotated[
+        str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
+    ] = "median",
+    opening: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    dilation: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Make composites of a cube that was ingested with --period day, without a download."""
+    from sscl_geo.stages.ingest import CompositeRequest, Method
+    from sscl_geo.stages.ingest import composite as run
+
+    given = {"opening_px": opening, "dilation_px": dilation}
+    mask = {name: value for name, value in given.items() if value is not None}
+    method = parse(Method, {"compositor": compositor, "mask": mask}, "options")
+    request = CompositeRequest(cube=local_path(cube), period=period, method=method)
+    summary = run(request, local_path(out), machines_of(executor, workers, dask))
+    print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
+
+
+@app.command()
 def pretrain(
     cube: Annotated[list[str], typer.Option(help="Path of a cube; repeat for several.")],
     out: OutOption,

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, TILES, read_scenes, records_table
@@ -11,9 +12,19 @@ from sscl_geo.runtime.work import Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import Job, composite_unit
 from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
 from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
+from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite
 from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
 
-__all__ = ["Estimate", "IngestRequest", "Method", "estimate", "ingest", "resume"]
+__all__ = [
+    "CompositeRequest",
+    "Estimate",
+    "IngestRequest",
+    "Method",
+    "composite",
+    "estimate",
+    "ingest",
+    "resume",
+]
 
 
 def ingest(request: IngestRequest, out: Path, machines: Machines) -> Summary:
@@ -39,10 +50,13 @@ def resume(out: Path, machines: Machines) -> Summary:
     """Finish a cube from what it knows of itself.
 
     Raises:
-        InvalidInputError: There is no cube at the path.
+        InvalidInputError: There is no cube at the path, or it was made of another cube.
         HolesError: Units failed.
     """
     plan = Store.open(out, "cube").plan
+    if "cube" in plan.arguments:
+        message = f"{out} was made of a cube of days; run the `sscl-geo composite` that made it"
+        raise InvalidInputError(message)
     return ingest(parse(IngestRequest, plan.arguments, str(out)), out, machines)
 
 

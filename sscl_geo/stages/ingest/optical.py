@@ -1,6 +1,6 @@
 """Sentinel-2 over one tile and period: masked, and composited over its days."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from types import ModuleType
 from typing import NamedTuple
@@ -9,16 +9,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
 from sscl_geo import plugins
-from sscl_geo.geo.grid import CHUNK_PX, Grid, Window
-from sscl_geo.geo.scene import Scene
-from sscl_geo.geo.sensor import GROUP_GSD, Band, Sensor
-from sscl_geo.io.observations import reflectance, scene_classes
-from sscl_geo.io.readers.geotiff import GeoTiffReader
+from sscl_geo.geo.grid import CHUNK_PX, Window
+from sscl_geo.geo.sensor import GROUP_GSD, Sensor
 from sscl_geo.ops.dates import chosen_days, middle_days
-from sscl_geo.ops.masks import MaskSpec, is_seen, refined, scl_bits
+from sscl_geo.ops.masks import MaskSpec, is_seen, refined
 from sscl_geo.ops.quality import QualitySpec, quality
+from sscl_geo.stages.ingest.days import MASK_GSD, Days
 from sscl_geo.stages.ingest.layers import Layers, empty
-from sscl_geo.stages.ingest.view import View
 
 STACK_BYTES = 320 * 2**20
 """Most bytes of one band on all days of a strip; a tile of fewer days is read in one piece, so that
@@ -27,11 +24,8 @@ each block of its scenes is decoded once."""
 JOINT_PX = 1024
 """Side at 10 m of the pieces in which compositors work that need all bands at once."""
 
-MASK_GSD = 20
 MOST_COUNTED = 255
 QUALITY = QualitySpec(gsd_m=MASK_GSD)
-
-Days = Sequence[Sequence[Scene]]
 
 
 class Recipe(NamedTuple):
@@ -48,9 +42,7 @@ class Recipe(NamedTuple):
     middle: date
 
 
-def optical(
-    reader: GeoTiffReader, grid: Grid, window: Window, sensor: Sensor, days: Days, recipe: Recipe
-) -> Layers:
+def optical(days: Days, window: Window, sensor: Sensor, recipe: Recipe) -> Layers:
     """Composite a sensor's days over a tile.
 
     Raises:
@@ -58,14 +50,38 @@ def optical(
     """
     method = plugins.find("sscl_geo.ops.compositors", recipe.compositor)
     made = empty(sensor, window)
-    for part in parts(window, len(days), method.JOINT):
-        piece = _Piece(View(reader, grid, part), sensor, days, recipe)
+    for part in parts(window, len(days.dates), method.JOINT):
+        piece = _Piece(days, part, sensor, recipe)
         out = made.inside(part._replace(y=part.y - window.y, x=part.x - window.x))
         if method.JOINT:
             piece.fill_jointly(method, out)
         else:
             piece.fill_by_band(method, out)
     return made
+
+
+def unmasked(days: Days, window: Window, sensor: Sensor, mask: MaskSpec) -> Layers:
+    """Return the only day of a daily cube as it was seen, and its mask beside it.
+
+    Its number of valid observations is 1 where the mask shows the ground.
+    """
+    made = empty(sensor, window)
+    bits = days.bits(window, mask.reach)[0]
+    inner = slice(mask.reach, -mask.reach or None)
+    made.masks["r20m"] = bits[inner, inner]
+    is_valid = refined(is_seen(bits, mask)[inner, inner], 2)
+    for group, bands in sensor.groups.items():
+        for band, pixels in zip(bands, made.pixels[group], strict=True):
+            pixels[...] = days.band(window, band, group)[0]
+            if group == "r10m":
+                np.logical_and(is_valid, pixels, out=is_valid)
+    made.counts["n_valid"][...] = is_valid
+    made.counts["doy"][...] = np.where(is_valid, _day_number(days.dates[0]), 0)
+    return made
+
+
+def _day_number(day: date) -> int:
+    return day.timetuple().tm_yday
 
 
 def parts(window: Window, days: int, is_joint: bool) -> Iterator[Window]:
@@ -81,10 +97,10 @@ def parts(window: Window, days: int, is_joint: bool) -> Iterator[Window]:
 class _Piece:
     """A part of a tile on all days."""
 
-    def __init__(self, view: View, sensor: Sensor, days: Days, recipe: Recipe) -> None:
-        self._view = view
-        self._sensor = sensor
+    def __init__(self, days: Days, part: Window, sensor: Sensor, recipe: Recipe) -> None:
         self._days = days
+        self._part = part
+        self._sensor = sensor
         self._recipe = recipe
 
     def fill_by_band(self, method: ModuleType, out: Layers) -> None:
@@ -92,7 +108,7 @@ class _Piece:
         is_valid = weights["r10m"].view(np.bool_).copy()
         for group, bands in self._sensor.groups.items():
             for band, pixels in zip(bands, out.pixels[group], strict=True):
-                stack = self._stack(band, group)
+                stack = self._days.band(self._part, band, group)
                 if group == "r10m":
                     np.logical_and(is_valid, stack, out=is_valid)
                 pixels[...] = method.composite(stack[:, np.newaxis], weights[group]).pixels[0]
@@ -102,7 +118,7 @@ class _Piece:
     def fill_jointly(self, method: ModuleType, out: Layers) -> None:
         weights = self._weights(method)["r20m"]
         stacks = {
-            group: np.stack([self._stack(band, group) for band in bands], axis=1)
+            group: np.stack([self._days.band(self._part, band, group) for band in bands], axis=1)
             for group, bands in self._sensor.groups.items()
         }
         weights = np.where(_whole(stacks), weights, np.uint8(0))
@@ -131,33 +147,19 @@ class _Piece:
 
     def _seen(self, margin: int) -> Bool[np.ndarray, "time y x"]:
         """Return where the ground was seen on each day at 20 m, with a margin of such pixels."""
-        return np.stack([self._day_seen(day, margin) for day in self._days])
-
-    def _day_seen(self, day: Sequence[Scene], margin: int) -> Bool[np.ndarray, "y x"]:
         spec = self._recipe.mask
-        block = self._view.block(MASK_GSD, margin + spec.reach)
-        if any(scene.mask_href is None for scene in day):
-            height, width = self._view.block(MASK_GSD, margin)[2:]
-            return np.ones((height, width), np.bool_)
-        bits = scl_bits(self._view.mosaic(day, scene_classes, 0, block))
+        bits = self._days.bits(self._part, margin + spec.reach)
         inner = slice(spec.reach, -spec.reach or None)
-        return is_seen(bits, spec)[inner, inner]
-
-    def _stack(self, band: Band, group: str) -> UInt16[np.ndarray, "time y x"]:
-        block = self._view.block(GROUP_GSD[group])
-        stack = np.empty((len(self._days), block.height, block.width), np.uint16)
-        for layer, day in zip(stack, self._days, strict=True):
-            layer[...] = self._view.mosaic(day, reflectance(band.name), 0, block)
-        return stack
+        return np.stack([is_seen(day, spec)[inner, inner] for day in bits])
 
     @property
     def _day_numbers(self) -> tuple[int, ...]:
-        return tuple(day[0].datetime.timetuple().tm_yday for day in self._days)
+        return tuple(_day_number(day) for day in self._days.dates)
 
     @property
     def _days_from_middle(self) -> tuple[float, ...]:
         middle = self._recipe.middle
-        return tuple(float((day[0].datetime.date() - middle).days) for day in self._days)
+        return tuple(float((day - middle).days) for day in self._days.dates)
 
 
 def _whole(stacks: dict[str, UInt16[np.ndarray, "_ _ _ _"]]) -> Bool[np.ndarray, "time y x"]:

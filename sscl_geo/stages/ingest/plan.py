@@ -16,7 +16,7 @@ from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import parse_interval, split
+from sscl_geo.geo.period import Period, parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.geo.zones import grids_of
@@ -26,8 +26,8 @@ from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Plan, Store, read_plan
 from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
 from sscl_geo.io.trust import redacted
-from sscl_geo.stages.ingest.grouping import one_orbit
-from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit
+from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
+from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
 
 VERSION = 2
 SHOWN_REFUSALS = 5
@@ -92,7 +92,8 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
         NoSceneError: A sensor has no scene.
     """
     interval = parse_interval(request.datetime)
-    periods = split(interval, request.period)
+    is_daily = request.period == DAILY
+    periods = () if is_daily else split(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
     plugins.find("sscl_geo.ops.compositors", request.method.compositor)
     names = request.sensors or tuple(request.source.profile.sensors)
@@ -109,8 +110,10 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     }
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
+    if is_daily:
+        periods = solar_days(scenes, request.area.bbox)
     kept = Kept(
-        spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors)),
+        spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors), is_daily=is_daily),
         scenes_digest=_digest(scenes),
         refused={name: len(part.refusals) for name, part in found.items()},
     )
@@ -170,8 +173,14 @@ def _tile_units(
             start=period.start,
             end=period.end,
             box=box,
-            scenes=tuple(scene for scene in scenes if scene.datetime in period),
+            scenes=tuple(s for s in scenes if _is_within(s, period, box, is_daily=spec.is_daily)),
         )
+
+
+def _is_within(scene: Scene, period: Period, box: BBox, *, is_daily: bool) -> bool:
+    if is_daily:
+        return solar_day(scene, box.middle_longitude) == period.start
+    return scene.datetime in period
 
 
 def _record(request: IngestRequest, sensors: tuple[Sensor, ...]) -> SearchRecord:
