@@ -72,7 +72,7 @@ def _kind(code: int) -> Kind:
 def _retry_after(response: requests.Response) -> float:
     """Return the seconds of a Retry-After header (RFC 9110, 10.2.3) by the server's own clock."""
     value = response.headers.get("Retry-After", "")
-    if value.isdigit():
+    if value.isdecimal():
         return float(value)
     try:
         now = parsedate_to_datetime(response.headers.get("Date", ""))
@@ -99,7 +99,7 @@ def _range(response: requests.Response, span: Span) -> tuple[Span, int]:
 def _declared(response: requests.Response) -> tuple[Span, int]:
     if response.status_code == requests.codes.ok:
         length = response.headers.get("Content-Length", "")
-        if length.isdigit():
+        if length.isdecimal():
             return Span(0, int(length)), int(length)
     else:
         parts = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

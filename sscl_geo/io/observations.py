@@ -23,7 +23,7 @@ def reflectance(
     reader: GeoTiffReader, scene: Scene, band: str, block: Block
 ) -> UInt16[np.ndarray, "y x"]:
     """Return a band as canonical DN (reflectance x 10000 + 1000), nodata 0."""
-    dn = reader.read(scene.href(band), block, 0, "continuous").astype(np.uint16)
+    dn = reader.read(scene.href(band), block, 0, "continuous").astype(np.uint16, copy=False)
     return harmonised(dn, scene.harmonise)
 
 
@@ -31,6 +31,7 @@ def power(
     reader: GeoTiffReader, scene: Scene, band: str, block: Block
 ) -> Float32[np.ndarray, "y x"]:
     """Return a polarisation in linear power, NaN where it is no observation."""
-    samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous").astype(np.float32)
+    read = reader.read(scene.href(band), block, _SAR_NODATA, "continuous")
+    samples = read.astype(np.float32, copy=False)
     samples[~is_power(samples, _SAR_NODATA)] = np.nan
     return samples

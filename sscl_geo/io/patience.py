@@ -17,8 +17,7 @@ class AttemptError(Exception):
 
     Attributes:
         cause: In words that hold no address.
-        kind: `permanent`: will fail again; `unauthorised`: may pass once, if the signature
-            was too old;
+        kind: `permanent`: will fail again; `unauthorised`: may pass with a newer signature;
             `transient`: may pass.
         retry_after: Seconds that the server asked to wait.
         attempts: How many there were, this one included.
@@ -37,16 +36,16 @@ class Patience(Frozen):
 
     Attributes:
         attempts: Most attempts of one request, and of one read whose bytes are damaged.
-        seconds: Most seconds of one request with all its attempts and pauses.
+        seconds: No attempt of one request begins later than this after the first.
         first_pause: Longest pause after the first attempt, in seconds; it doubles with each.
         longest_pause: Longest pause of all, in seconds, unless the server asks for more.
         silence: Seconds without a byte after which an attempt has failed.
         slowest: Bytes per second that a body must bring on average, after `silence`.
     """
 
-    attempts: int = 6
+    attempts: int = 8
     seconds: float = 240.0
-    first_pause: float = 1.0
+    first_pause: float = 0.5
     longest_pause: float = 30.0
     silence: float = 60.0
     slowest: float = 100_000.0

@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 import rasterio.warp
 from affine import Affine
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from rasterio.enums import Resampling
 
 from sscl_geo.geo.grid import Block, Window
@@ -72,7 +72,8 @@ def _warped_cell(source: _Source, ground: Block, kernel: _Kernel) -> Shaped[np.n
         out,
         src_transform=source.transform,
         src_crs=source.crs,
-        src_nodata=source.nodata,
+        # GDAL takes the short way where nothing is missing.
+        src_nodata=source.nodata if _is_missing(source).any() else None,
         dst_transform=ground.transform,
         dst_crs=rasterio.CRS.from_user_input(ground.crs),
         dst_nodata=source.nodata,
@@ -84,6 +85,11 @@ def _warped_cell(source: _Source, ground: Block, kernel: _Kernel) -> Shaped[np.n
         AREA_OF_INTEREST="-180,-90,180,90",
     )
     return out
+
+
+def _is_missing(source: _Source) -> Bool[np.ndarray, "y x"]:
+    is_nan = np.isnan(source.nodata)
+    return np.asarray(np.isnan(source.pixels) if is_nan else source.pixels == source.nodata)
 
 
 def _union(windows: list[Window]) -> Window:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -26,12 +27,12 @@ FAULTS = (
     "other-range", "whole-file", "corrupt-tile",
 )  # fmt: skip
 """What can be done to an answer. `other-range` is an honest 206 of other bytes than were asked for,
-`whole-file` a 200 for a request of a range, `corrupt-tile` one flipped bit late in a body of more
-than `CORRUPT_BYTES`, where a COG has its pixels."""
+`whole-file` a 200 for a request of a range, `corrupt-tile` one flipped bit late in a range of more
+than `CORRUPT_BYTES`, where a COG has its pixels. These three harm only requests of ranges."""
 
-WORSE = ("404", "redirect", "shifted")
-"""More that can be done, but that no client can mend: any other HTTP status by its number, a 302 to
-nowhere, and a 206 whose header claims the range asked for, over other bytes."""
+WORSE = ("404", "redirect", "shifted", "429-retry-date")
+"""More that can be done: any other HTTP status by its number, a 302 to nowhere, a 206 whose header
+claims the range asked for, over other bytes, and a Retry-After that names a time."""
 
 CORRUPT_BYTES = 2048
 _COUNTS = "/-/counts"
@@ -185,10 +186,11 @@ class _Handler(BaseHTTPRequestHandler):
         honest = self._forwarded(headers, sent)
         if fault == "shifted" and asked:
             honest = _claiming(honest, asked)
-        if fault is not None and self._inject(fault, honest, asked):
-            self.server.count(fault)
-        else:
+        if fault is None or not self._can_harm(fault, honest, asked):
             self._send(honest)
+        else:
+            self.server.count(fault)
+            self._inject(fault, honest)
 
     def _forwarded(self, headers: dict[str, str], sent: bytes) -> _Answer:
         url = self.server.target + self.path
@@ -205,11 +207,14 @@ class _Handler(BaseHTTPRequestHandler):
                 body = body.replace(old.encode(), new.encode())
         return _Answer(answer.status_code, kept, body)
 
-    def _inject(self, fault: str, honest: _Answer, asked: str | None) -> bool:
-        """Send a harmed answer; tell whether this fault can harm this one."""
+    def _can_harm(self, fault: str, honest: _Answer, asked: str | None) -> bool:
+        if fault == "corrupt-tile":
+            return asked is not None and len(honest.body) > CORRUPT_BYTES
+        return asked is not None or fault not in ("other-range", "whole-file", "shifted")
+
+    def _inject(self, fault: str, honest: _Answer) -> None:
         if fault[:3].isdigit():
-            wait = {"Retry-After": "1"} if fault.endswith("retry-after") else {}
-            self._send(_Answer(int(fault[:3]), wait, b"try later"))
+            self._send(_Answer(int(fault[:3]), _waits(fault), b"try later"))
         elif fault == "redirect":
             self._send(_Answer(302, {"Location": "http://elsewhere.invalid/x?token=1"}, b""))
         elif fault == "reset":
@@ -217,14 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in ("truncated", "slow"):
             self._drip(honest, is_whole=fault == "slow")
         elif fault == "corrupt-tile":
-            if len(honest.body) <= CORRUPT_BYTES or self.command != "GET":
-                return False
             self._send(honest._replace(body=_flipped(honest.body)))
-        elif asked is None:
-            return False
         else:
             self._send(honest)
-        return True
 
     def _send(self, answer: _Answer) -> None:
         self._head(answer)
@@ -253,6 +253,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
+
+
+def _waits(fault: str) -> dict[str, str]:
+    """Return the Retry-After header, if any, that asks to wait for a second or two."""
+    waits = {
+        "429-retry-after": "1",
+        "429-retry-date": formatdate(time.time() + 2, usegmt=True),
+    }
+    return {"Retry-After": waits[fault]} if fault in waits else {}
 
 
 def _bounds(asked: str) -> tuple[int, int]:

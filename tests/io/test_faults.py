@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import requests
 from affine import Affine
 
 from sscl_geo.demo.serve import served_files
@@ -117,8 +119,9 @@ def test_what_is_no_tiff_is_asked_for_twice(proxy: Faulty) -> None:
     assert proxy.counts() == {"requests": 2}
 
 
-def test_the_wait_that_a_server_asks_for_is_kept(proxy: Faulty) -> None:
-    proxy.become(Plan(1, ("429-retry-after",), among=(1, 2)))
+@pytest.mark.parametrize("fault", ["429-retry-after", "429-retry-date"])
+def test_the_wait_that_a_server_asks_for_is_kept(proxy: Faulty, fault: str) -> None:
+    proxy.become(Plan(1, (fault,), among=(1, 2)))
     start = time.monotonic()
     read(f"{proxy.url}/a.tif", block())
     assert time.monotonic() - start >= 1
@@ -205,6 +208,21 @@ def test_a_flipped_bit_in_a_deflated_tile_is_never_a_pixel(
     (folder / "flipped.tif").write_bytes(content)
     with pytest.raises(ReadError, match=r"\(attempts: 2\)$"):
         read(f"{proxy.url}/flipped.tif", block())
+
+
+def test_readers_in_many_threads_do_not_disturb_each_other(proxy: Faulty, folder: Path) -> None:
+    proxy.become(Plan(0.1, slow_seconds=0.02, faults=("503", "reset", "corrupt-tile", "slow")))
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda i: read(f"{proxy.url}/{FILES[i % 3]}", block()), range(18)))
+    for i, array in enumerate(found):
+        assert np.array_equal(array, pixels(folder / FILES[i % 3]))
+
+
+def test_the_proxy_puts_itself_into_addresses_in_json(folder: Path) -> None:
+    with served_files(folder) as url, faulty(url, Plan(0, rewrite=(("http://x", "y"),))) as proxy:
+        (folder / "item.json").write_text(f'["{url}/a.tif", "http://x/b.tif"]')
+        answer = requests.get(f"{proxy.url}/item.json", timeout=5).json()
+    assert answer == [f"{proxy.url}/a.tif", "y/b.tif"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -202,6 +202,18 @@ def test_a_block_off_the_file_has_no_data(reader: GeoTiffReader, file: str) -> N
     assert not reader.read(file, block_at(100000, 0, 6, 5), 0, "continuous").any()
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.37])
+def test_nodata_may_be_nan(tmp_path: Path, shift: float) -> None:
+    values = np.linspace(0.01, 1, 400, dtype=np.float32).reshape(20, 20)
+    values[4:9, 6:15] = -1
+    path = write(tmp_path / "power.tif", values, nodata=-1)
+    with GeoTiffReader(signer("none")) as reader:
+        found = reader.read(path, block_at(shift, shift, 20, 20), math.nan, "continuous")
+    assert np.isnan(found[5:8, 7:14]).all()
+    assert (found[10:18, 1:18] > 0).all()
+    assert found[~np.isnan(found)].min() > 0
+
+
 @pytest.mark.parametrize("missing", [-32768.0, math.nan, -1.0])
 @pytest.mark.parametrize("shift", [0.0, 0.37])
 def test_the_nodata_of_a_file_becomes_the_nodata_asked_for(
@@ -226,8 +238,14 @@ def test_the_first_of_several_opens_does_not_hide_another_file(
     assert np.array_equal(reader.read(file, block, 0, "continuous"), array)
 
 
-def with_secret(href: str) -> str:
-    return f"{href}?sig=secret&se=2030"
+class Secret:
+    """A signer whose signatures nobody asks for."""
+
+    def __call__(self, href: str) -> str:
+        return f"{href}?sig=secret&se=2030"
+
+    def renew(self, href: str) -> None:
+        pytest.fail(f"renewed {href}")
 
 
 def test_files_beyond_the_most_are_closed_and_read_again(tmp_path: Path, array: np.ndarray) -> None:
@@ -286,7 +304,7 @@ def test_a_file_whose_blocks_are_a_bomb_is_refused(tmp_path: Path) -> None:
 def test_an_absent_file_is_an_error_that_tells_no_signature(tmp_path: Path) -> None:
     path = tmp_path / "absent.tif"
     with (
-        GeoTiffReader(with_secret) as reader,
+        GeoTiffReader(Secret()) as reader,
         pytest.raises(ReadError, match=r"absent\.tif cannot be read: \S") as error,
     ):
         reader.read(str(path), block_at(0, 0, 2, 2), 0, "continuous")
@@ -299,7 +317,7 @@ def test_a_server_that_does_not_answer_is_an_error_that_tells_no_signature() -> 
         probe.bind(("127.0.0.1", 0))
         href = f"http://127.0.0.1:{probe.getsockname()[1]}/a.tif"
     with (
-        GeoTiffReader(with_secret, Patience(attempts=2, first_pause=0.01)) as reader,
+        GeoTiffReader(Secret(), Patience(attempts=2, first_pause=0.01)) as reader,
         pytest.raises(ReadError, match=f"{href} cannot be read: .*refused") as error,
     ):
         reader.read(href, block_at(0, 0, 2, 2), 0, "continuous")
