@@ -43,6 +43,15 @@ def read_padded(
     return out
 
 
+def thinned(dataset: rasterio.DatasetReader, longest_px: int) -> Shaped[np.ndarray, "y x"]:
+    """Return the first band with at most `longest_px` pixels a side, from an overview if it can."""
+    step = max(1.0, max(dataset.shape) / longest_px)
+    pixels: np.ndarray = dataset.read(
+        1, out_shape=tuple(max(1, int(side / step)) for side in dataset.shape)
+    )
+    return pixels
+
+
 def _replace_nodata(array: Shaped[np.ndarray, "y x"], old: float | None, new: float) -> None:
     if np.issubdtype(array.dtype, np.floating):
         array[~np.isfinite(array)] = new

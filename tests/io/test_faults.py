@@ -218,6 +218,20 @@ def test_readers_in_many_threads_do_not_disturb_each_other(proxy: Faulty, folder
         assert np.array_equal(array, pixels(folder / FILES[i % 3]))
 
 
+@pytest.mark.parametrize("fault", ["corrupt-tile", "503"])
+def test_overviews_are_checked_as_well(proxy: Faulty, folder: Path, fault: str) -> None:
+    path = folder / "overviews.tif"
+    write(path, 3)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4], rasterio.enums.Resampling.nearest)
+    proxy.become(Plan(1, (fault,), among=(2, 3)))
+    with GeoTiffReader(signer("none"), HASTY) as reader:
+        found = reader.overview(f"{proxy.url}/{path.name}", SIDE // 4)
+        assert np.array_equal(found, reader.overview(str(path), SIDE // 4))
+    assert found.shape == (SIDE // 4, SIDE // 4)
+    assert proxy.counts()[fault] == 1
+
+
 def test_the_proxy_puts_itself_into_addresses_in_json(folder: Path) -> None:
     with served_files(folder) as url, faulty(url, Plan(0, rewrite=(("http://x", "y"),))) as proxy:
         (folder / "item.json").write_text(f'["{url}/a.tif", "http://x/b.tif"]')

@@ -196,6 +196,13 @@ def test_pixels_lie_where_proj_puts_them(tmp_path: Path, reader: GeoTiffReader, 
         assert np.abs(place - right).max() < 0.02
 
 
+def test_an_overview_is_the_whole_file_thinned(
+    reader: GeoTiffReader, file: str, array: np.ndarray
+) -> None:
+    assert np.array_equal(reader.overview(file, 1000), array)
+    assert np.array_equal(reader.overview(file, HEIGHT // 2), array[1::2, 1::2])
+
+
 def test_a_block_off_the_file_has_no_data(reader: GeoTiffReader, file: str) -> None:
     far = block_at(100000.37, 0.21, 6, 5)
     assert not reader.read(file, far, 0, "continuous").any()

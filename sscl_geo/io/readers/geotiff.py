@@ -22,7 +22,7 @@ from sscl_geo.io.remote import DamagedError
 from sscl_geo.io.signing import Signer
 from sscl_geo.io.trust import redacted
 from sscl_geo.io.warping import Content, warped
-from sscl_geo.io.windows import own_window, read_padded
+from sscl_geo.io.windows import own_window, read_padded, thinned
 
 MOST_OPEN = 64
 """Files that a reader holds open; beyond it the least recently used is closed."""
@@ -77,6 +77,14 @@ class GeoTiffReader:
             ReadError: The file cannot be read.
         """
         return self._undamaged(href, lambda dataset: _on_block(dataset, block, nodata, content))
+
+    def overview(self, href: str, longest_px: int) -> Shaped[np.ndarray, "y x"]:
+        """Return the first band thinned to at most `longest_px` pixels a side, nodata as it is.
+
+        Raises:
+            ReadError: The file cannot be read.
+        """
+        return self._undamaged(href, lambda dataset: thinned(dataset, longest_px))
 
     def _undamaged(self, href: str, act: Callable[[rasterio.DatasetReader], Result]) -> Result:
         """Return what is made of a file; damaged bytes are fetched anew until they come twice."""
