@@ -32,9 +32,17 @@ class PlanConflictError(SsclGeoError):
 
 
 class ReadError(SsclGeoError):
-    """A raster could not be read."""
+    """A raster could not be read.
+
+    Attributes:
+        is_permanent: Whether the same read will fail again, as far as the failure tells.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 class HolesError(SsclGeoError):
