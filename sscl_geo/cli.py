@@ -106,7 +106,7 @@ def composite(
 ) -> None:
     """Make composites of a cube that was ingested with --period day, without a download."""
     from sscl_geo.stages.ingest import CompositeRequest, Method
-    from sscl_geo.stages.ingest import composite as run
+    from sscl_geo.stages.ingest import composite_days as run
 
     given = {"opening_px": opening, "dilation_px": dilation}
     mask = {name: value for name, value in given.items() if value is not None}

@@ -10,7 +10,7 @@ import xarray
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.runtime.work import Machines
-from sscl_geo.stages.ingest import CompositeRequest, Method, composite, ingest
+from sscl_geo.stages.ingest import CompositeRequest, Method, composite_days, ingest
 from sscl_geo.stages.upkeep import verify
 
 GROUPS = ("epsg32633/r10m", "epsg32633/r20m")
@@ -63,7 +63,7 @@ def test_a_composite_of_days_is_that_of_the_catalogue(
 ) -> None:
     ingest(world.request(method=method, tile_px=512), tmp_path / "direct.zarr", Machines())
     request = CompositeRequest(cube=days, period="P3M", method=method)
-    assert composite(request, tmp_path / "again.zarr", Machines()).done == 2
+    assert composite_days(request, tmp_path / "again.zarr", Machines()).done == 2
     direct, again = (arrays(tmp_path / f"{name}.zarr") for name in ("direct", "again"))
     for name in (n for n in direct if n.rsplit("/", 1)[1] in ("s2", "n_valid_s2", "doy_s2")):
         assert np.array_equal(direct[name], again[name]), name
@@ -74,4 +74,6 @@ def test_a_composite_of_days_is_that_of_the_catalogue(
 
 def test_composites_have_no_days_to_composite(learned: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="ingest it with --period day"):
-        composite(CompositeRequest(cube=learned.cube, period="P1M"), tmp_path / "c", Machines())
+        composite_days(
+            CompositeRequest(cube=learned.cube, period="P1M"), tmp_path / "c", Machines()
+        )

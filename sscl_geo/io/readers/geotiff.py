@@ -62,7 +62,12 @@ class GeoTiffReader:
         self._stack.close()
 
     def read(
-        self, href: str, block: Block, nodata: float, content: Content
+        self,
+        href: str,
+        block: Block,
+        nodata: float,
+        content: Content,
+        out: Shaped[np.ndarray, "y x"] | None = None,
     ) -> Shaped[np.ndarray, "y x"]:
         """Return the first band on the pixels of a block, in the file's own type.
 
@@ -72,11 +77,17 @@ class GeoTiffReader:
                 else they are those of `warped`.
             nodata: Value of the returned pixels that have no data, also of those outside the file.
             content: What the values mean.
+            out: An array to fill and return, if it is of the file's type.
 
         Raises:
             ReadError: The file cannot be read.
         """
-        return self._undamaged(href, lambda dataset: _on_block(dataset, block, nodata, content))
+
+        def act(dataset: rasterio.DatasetReader) -> Shaped[np.ndarray, "y x"]:
+            mine = out if out is not None and out.dtype == dataset.dtypes[0] else None
+            return _on_block(dataset, block, nodata, content, mine)
+
+        return self._undamaged(href, act)
 
     def overview(self, href: str, longest_px: int) -> Shaped[np.ndarray, "y x"]:
         """Return the first band thinned to at most `longest_px` pixels a side, nodata as it is.
@@ -123,11 +134,15 @@ class GeoTiffReader:
 
 
 def _on_block(
-    dataset: rasterio.DatasetReader, block: Block, nodata: float, content: Content
+    dataset: rasterio.DatasetReader,
+    block: Block,
+    nodata: float,
+    content: Content,
+    out: Shaped[np.ndarray, "y x"] | None,
 ) -> Shaped[np.ndarray, "y x"]:
     window = own_window(dataset, block)
     if window is not None:
-        return read_padded(dataset, window, nodata)
+        return read_padded(dataset, window, nodata, out)
     return warped(dataset, block, nodata, content)
 
 

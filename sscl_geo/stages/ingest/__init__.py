@@ -12,7 +12,7 @@ from sscl_geo.runtime.work import Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import Job, composite_unit
 from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
 from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
-from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite
+from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite_days
 from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "Estimate",
     "IngestRequest",
     "Method",
-    "composite",
+    "composite_days",
     "estimate",
     "ingest",
     "resume",

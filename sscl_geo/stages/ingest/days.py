@@ -35,8 +35,10 @@ class Days(Protocol):
         Where a day has no mask there is no bit.
         """
 
-    def band(self, part: Window, band: Band, group: str) -> UInt16[np.ndarray, "time y x"]:
-        """Return canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
+    def band(
+        self, part: Window, band: Band, group: str, out: UInt16[np.ndarray, "time y x"]
+    ) -> None:
+        """Fill `out` with canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
 
     def power(self, part: Window, band: Band, day: int) -> Float32[np.ndarray, "y x"]:
         """Return the backscatter of one day in linear power at 10 m; NaN is nodata."""
@@ -73,14 +75,14 @@ class SceneDays(NamedTuple):
             return np.zeros((block.height, block.width), np.uint8)
         return scl_bits(view.mosaic(day, scene_classes, 0, block))
 
-    def band(self, part: Window, band: Band, group: str) -> UInt16[np.ndarray, "time y x"]:
-        """Return canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
+    def band(
+        self, part: Window, band: Band, group: str, out: UInt16[np.ndarray, "time y x"]
+    ) -> None:
+        """Fill `out` with canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
         view = View(self.reader, self.grid, part)
         block = view.block(GROUP_GSD[group])
-        stack = np.empty((len(self.days), block.height, block.width), np.uint16)
-        for layer, day in zip(stack, self.days, strict=True):
-            layer[...] = view.mosaic(day, reflectance(band.name), 0, block)
-        return stack
+        for layer, day in zip(out, self.days, strict=True):
+            view.mosaic(day, reflectance(band.name), 0, block, layer)
 
     def power(self, part: Window, band: Band, day: int) -> Float32[np.ndarray, "y x"]:
         """Return the backscatter of one day, its swath's edges cleaned."""
@@ -119,11 +121,14 @@ class CubeDays(NamedTuple):
         path = f"{self.zone}/r20m/mask_{self.sensor.array}"
         return np.stack([self.store.read(path, (index,), wide) for index, _ in self.days])
 
-    def band(self, part: Window, band: Band, group: str) -> UInt16[np.ndarray, "time y x"]:
-        """Return canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
+    def band(
+        self, part: Window, band: Band, group: str, out: UInt16[np.ndarray, "time y x"]
+    ) -> None:
+        """Fill `out` with canonical DN of a piece in the pixels of a cube group; 0 is nodata."""
         window = part.at(GROUP_GSD[group])
         place = self._place(band, group)
-        return np.stack([self._read(index, place, group, window) for index, _ in self.days])
+        for layer, (index, _) in zip(out, self.days, strict=True):
+            layer[...] = self._read(index, place, group, window)
 
     def power(self, part: Window, band: Band, day: int) -> Float32[np.ndarray, "y x"]:
         """Return the backscatter of one day, as the cube keeps it."""

@@ -72,7 +72,7 @@ def unmasked(days: Days, window: Window, sensor: Sensor, mask: MaskSpec) -> Laye
     is_valid = refined(is_seen(bits, mask)[inner, inner], 2)
     for group, bands in sensor.groups.items():
         for band, pixels in zip(bands, made.pixels[group], strict=True):
-            pixels[...] = days.band(window, band, group)[0]
+            days.band(window, band, group, pixels[np.newaxis])
             if group == "r10m":
                 np.logical_and(is_valid, pixels, out=is_valid)
     made.counts["n_valid"][...] = is_valid
@@ -107,8 +107,10 @@ class _Piece:
         weights = self._weights(method)
         is_valid = weights["r10m"].view(np.bool_).copy()
         for group, bands in self._sensor.groups.items():
+            # One stack for all bands: fresh memory costs as much as a third of the decoding.
+            stack = np.empty(weights[group].shape, np.uint16)
             for band, pixels in zip(bands, out.pixels[group], strict=True):
-                stack = self._days.band(self._part, band, group)
+                self._days.band(self._part, band, group, stack)
                 if group == "r10m":
                     np.logical_and(is_valid, stack, out=is_valid)
                 pixels[...] = method.composite(stack[:, np.newaxis], weights[group]).pixels[0]
@@ -117,10 +119,7 @@ class _Piece:
 
     def fill_jointly(self, method: ModuleType, out: Layers) -> None:
         weights = self._weights(method)["r20m"]
-        stacks = {
-            group: np.stack([self._days.band(self._part, band, group) for band in bands], axis=1)
-            for group, bands in self._sensor.groups.items()
-        }
+        stacks = {group: self._all_bands(group) for group in self._sensor.groups}
         weights = np.where(_whole(stacks), weights, np.uint8(0))
         fine = np.stack([refined(layer, 2) for layer in weights])
         for group, stack in stacks.items():
@@ -133,6 +132,14 @@ class _Piece:
             else chosen_days(made.chosen, self._day_numbers)
         )
         out.counts["doy"][...] = refined(days, fine.shape[1] // len(days))
+
+    def _all_bands(self, group: str) -> UInt16[np.ndarray, "time band y x"]:
+        bands = self._sensor.groups[group]
+        height, width = self._part.at(GROUP_GSD[group])[2:]
+        stack = np.empty((len(self._days.dates), len(bands), height, width), np.uint16)
+        for index, band in enumerate(bands):
+            self._days.band(self._part, band, group, stack[:, index])
+        return stack
 
     def _weights(self, method: ModuleType) -> dict[str, UInt8[np.ndarray, "time _ _"]]:
         """Return the weight of each day's pixels for each group, 0 where the ground was hidden."""

@@ -49,7 +49,7 @@ class _Job(Frozen):
     method: Method
 
 
-def composite(request: CompositeRequest, out: Path, machines: Machines) -> Summary:
+def composite_days(request: CompositeRequest, out: Path, machines: Machines) -> Summary:
     """Make a cube of composites of a cube of days, or finish one that was begun.
 
     They are those of an ingest of the same scenes, bit for bit (radar to a hundredth of a dB). Only
