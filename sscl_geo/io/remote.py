@@ -85,8 +85,9 @@ class RemoteFile:
         for span, data in zip(spans, found, strict=True):
             if len(data) < span.stop - span.start:
                 self._fail(DamagedError("the file ends before its last tile"))
+        # Never more than was asked for: rasterio copies what comes into a buffer of that size.
         return [
-            data.ljust(stop - start, b"\0")
+            data[: stop - start].ljust(stop - start, b"\0")
             for (start, stop), data in zip(spans, found, strict=True)
         ]
 
