@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError, reported
 from sscl_geo.frozen import Frozen, parse, read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.gdal import set_environment
 from sscl_geo.io.store import local_path
 from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.work import machines_of
@@ -379,6 +380,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 def main() -> None:
     """Run the command; a failure of the user's kind is one line and exit code 1 or 2."""
+    set_environment()
     with reported():
         app()
 

@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError, reported
 from sscl_geo.frozen import parse
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import checked_bbox
+from sscl_geo.io.gdal import set_environment
 from sscl_geo.io.profile import source
 from sscl_geo.io.region import read_region
 from sscl_geo.io.store import local_path
@@ -125,6 +126,7 @@ def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -
 
 def main() -> None:
     """Run the command; a failure of the user's kind is one line and exit code 1 or 2."""
+    set_environment()
     with reported():
         app(standalone_mode=True)
 
