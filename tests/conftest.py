@@ -29,6 +29,10 @@ settings.load_profile("repeatable")
 from sscl_geo.demo.serve import served  # noqa: E402 - after the hook
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", default=8, help="How many kills each test of kills wants.")
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """Folder of the real samples."""
