@@ -37,6 +37,12 @@ class ReadError(SsclGeoError):
     exit_code = 1
 
 
+class StoreError(SsclGeoError):
+    """A store could not be reached, or refused to be read or written."""
+
+    exit_code = 1
+
+
 class HolesError(SsclGeoError):
     """A run ended with units that failed; the same command tries only these again."""
 
