@@ -9,7 +9,7 @@ from sscl_geo.errors import InvalidInputError, reported
 from sscl_geo.frozen import Frozen, parse, read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.store import local_path
+from sscl_geo.io.location import Location, local_path, location
 from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.work import machines_of
 
@@ -19,7 +19,8 @@ app = typer.Typer(
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
 
-CubeOption = Annotated[str, typer.Option(help="Path of a cube.")]
+CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
+BUNDLE = "a model bundle"
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
     str, typer.Option(help="Study (name or YAML): every number of the training.")
@@ -57,13 +58,13 @@ def labels(
     from sscl_geo.stages.labels import LabelsRequest, make_labels
 
     request = LabelsRequest(
-        cube=local_path(cube),
+        cube=location(cube),
         source=source,
         legend=_legend(legend),
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),
     )
-    share = make_labels(request, local_path(out))
+    share = make_labels(request, location(out))
     print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
 
 
@@ -83,7 +84,7 @@ def pretrain(
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
-    bundle = run([local_path(path) for path in cube], numbers, local_path(out), where)
+    bundle = run([location(path) for path in cube], numbers, local_path(out, BUNDLE), where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
 
@@ -107,13 +108,13 @@ def finetune(
     from sscl_geo.stages.finetune import finetune as run
 
     request = FinetuneRequest(
-        cubes=tuple(local_path(path) for path in cube),
-        labels=tuple(local_path(path) for path in labels),
-        encoder=None if encoder is None else local_path(encoder),
+        cubes=tuple(location(path) for path in cube),
+        labels=tuple(location(path) for path in labels),
+        encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
-    bundle = run(request, local_path(out), where)
+    bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 
 
@@ -133,9 +134,9 @@ def make_map(
     from sscl_geo.stages.map import make_map as run
 
     summary = run(
-        local_path(cube),
-        local_path(model),
-        local_path(out),
+        location(cube),
+        local_path(model, BUNDLE),
+        location(out),
         machines_of(executor, workers, dask),
         tile_px,
     )
@@ -152,7 +153,7 @@ def baseline(
     """Map a cube with a random forest on single pixels, to compare with."""
     from sscl_geo.stages.baseline import make_baseline
 
-    make_baseline(local_path(cube), local_path(labels), local_path(out), seed)
+    make_baseline(location(cube), location(labels), location(out), seed)
     print(f"{out}: mapped by a random forest on pixels")
 
 
@@ -160,12 +161,13 @@ def baseline(
 def evaluate(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
     labels: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
-    out: Annotated[Path | None, typer.Option(help="JSON file for all scores.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file for all scores.")] = None,
 ) -> None:
     """Compare a map with reference labels: OA, AA, mIoU, per class, confusion matrix."""
     from sscl_geo.stages.evaluate import evaluate as run
 
-    found = run(local_path(map), local_path(labels), out)
+    scores = None if out is None else local_path(out, "the file of scores")
+    found = run(location(map), location(labels), scores)
     print(
         f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  over {found.pixels} pixels"
     )
@@ -177,7 +179,7 @@ def report(
     map: Annotated[list[str], typer.Option("--map", help="NAME=PATH of a map; the first is ours.")],  # noqa: A002
     reference: Annotated[str, typer.Option(help="Reference labels to score against.")],
     model: Annotated[str, typer.Option(help="Bundle of the first map's model.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    out: Annotated[str, typer.Option(help="Folder for report.html and report.json.")],
     labels: Annotated[
         str | None, typer.Option(help="Labels that the model was trained on.")
     ] = None,
@@ -188,13 +190,13 @@ def report(
 
     request = ReportRequest(
         title=title,
-        cube=local_path(cube),
+        cube=location(cube),
         maps=tuple(_named(text) for text in map),
-        reference=local_path(reference),
-        labels=None if labels is None else local_path(labels),
-        model=local_path(model),
+        reference=location(reference),
+        labels=None if labels is None else location(labels),
+        model=local_path(model, BUNDLE),
     )
-    print(f"report: {make_report(request, out).resolve()}")
+    print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -210,7 +212,7 @@ def status(store: StoreArgument) -> None:
     """Tell how far a cube or map is, and why units failed."""
     from sscl_geo.stages.upkeep import status as run
 
-    found = run(local_path(store))
+    found = run(location(store))
     counted = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     print(f"{store}: {found.kind}, {counted}; {found.seconds / 3600:.2f} hours of work")
     for cause, count in found.causes:
@@ -224,7 +226,7 @@ def verify(store: StoreArgument) -> None:
     """Read a cube or map again and compare it with what was written."""
     from sscl_geo.stages.upkeep import verify as run
 
-    print(f"{store}: {run(local_path(store))} arrays of tiles are whole")
+    print(f"{store}: {run(location(store))} arrays of tiles are whole")
 
 
 @app.command()
@@ -235,11 +237,11 @@ def repair(
     dask: DaskOption = None,
 ) -> None:
     """Do the failed and missing units of a cube or map again, and only these."""
-    from sscl_geo.io.store import read_plan
+    from sscl_geo.io.plan import read_plan
     from sscl_geo.stages.ingest import resume as resume_ingest
     from sscl_geo.stages.map import resume as resume_map
 
-    path, machines = local_path(store), machines_of(executor, workers, dask)
+    path, machines = location(store), machines_of(executor, workers, dask)
     plan = read_plan(path)
     resume = {"cube": resume_ingest, "map": resume_map}.get(plan.kind if plan else "")
     if resume is None:
@@ -303,11 +305,11 @@ def _legend(name: str) -> Legend:
     return read_yaml(Legend, shipped_file("catalogs/legends", name, "--legend"))
 
 
-def _named(text: str) -> tuple[str, Path]:
+def _named(text: str) -> tuple[str, Location]:
     name, found, path = text.partition("=")
     if not found:
         raise InvalidInputError(f"--map {text!r}: give NAME=PATH, such as ours=map.zarr")
-    return name, local_path(path)
+    return name, location(path)
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Classes, Cube
-from sscl_geo.io.store import write_whole
+from sscl_geo.io.disk import write_whole
+from sscl_geo.io.location import Location
 from sscl_geo.stages.report.pictures import (
     classes_picture,
     confidence_picture,
@@ -44,10 +45,10 @@ class ReportRequest(Frozen):
     """
 
     title: str
-    cube: Path
-    maps: tuple[tuple[str, Path], ...]
-    reference: Path
-    labels: Path | None = None
+    cube: Location
+    maps: tuple[tuple[str, Location], ...]
+    reference: Location
+    labels: Location | None = None
     model: Path
     notes: tuple[str, ...] = ()
     seconds: float | None = None
@@ -138,7 +139,7 @@ def _zone(grid: Grid, request: ReportRequest, cube: Cube, legend: Legend) -> dic
     return {"name": grid.crs, "grid": grid, "pictures": pictures}
 
 
-def _labelled_fraction(path: Path) -> float:
+def _labelled_fraction(path: Location) -> float:
     labels = Classes.open(path, "labels")
     counts = [
         ((labels.read(grid.zone, window) != 0).sum(), window.height * window.width)

@@ -1,7 +1,6 @@
 """The numbers of a report."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.agreement import agreement
 from sscl_geo.io.cubes import Classes
+from sscl_geo.io.location import Location
 from sscl_geo.ops.scores import Evaluation
 
 HECTARES_PER_PIXEL = 0.01
@@ -48,7 +48,7 @@ class AreaRow(NamedTuple):
     share: float
 
 
-def scored(name: str, map_path: Path, reference: Path) -> Row:
+def scored(name: str, map_path: Location, reference: Location) -> Row:
     """Return a map's scores against reference labels."""
     return Row(name, agreement(map_path, reference))
 
