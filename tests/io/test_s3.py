@@ -138,6 +138,7 @@ def test_of_two_commands_at_once_one_wins_and_the_other_is_told(
         life = SPAWN.Process(target=make_slowly, args=(str(where), 1, 0))
         life.start()
         life.join()
+        assert (store.path / "a.txt").exists()
 
     with pytest.raises(PlanConflictError, match="another command is making this store"):
         made(where, fill=meanwhile)
@@ -145,6 +146,33 @@ def test_of_two_commands_at_once_one_wins_and_the_other_is_told(
     assert (Store.open(where, "map").read(LANDCOVER, (), WHOLE) == 1).all()
     assert CLAIM not in where.names()
     assert [name for name in where.parent.names() if "pending" in name] == []
+
+
+@pytest.mark.parametrize("kind", ["disk", "bucket"])
+def test_whoever_wins_of_commands_that_start_together_the_store_is_whole(
+    place: Location, tmp_path: Path, kind: str
+) -> None:
+    expected = content(made(tmp_path / "alone.zarr").path)
+    where = place if kind == "bucket" else location(tmp_path / "map.zarr")
+    lives = [SPAWN.Process(target=make_slowly, args=(str(where), 1, 0)) for _ in range(3)]
+    for life in lives:
+        life.start()
+    for life in lives:
+        life.join()
+        assert life.exitcode == 0
+    assert content(where) == expected
+
+
+def test_what_a_killed_command_left_beside_a_store_is_deleted_by_the_next(tmp_path: Path) -> None:
+    life = SPAWN.Process(target=make_slowly, args=(str(tmp_path / "map.zarr"), 1, 60))
+    life.start()
+    while not list(tmp_path.glob(".*/a.txt")):
+        life.join(0.01)
+        assert life.is_alive()
+    life.kill()
+    life.join()
+    made(tmp_path / "map.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["map.zarr"]
 
 
 def picture(value: int, window: Window) -> np.ndarray:
