@@ -37,7 +37,8 @@ CONNECT_TIME: Final = timedelta(seconds=10)
 REQUEST_TIME: Final = timedelta(minutes=2)
 """Of one request: 5 MB when writing; when reading, from an inner chunk to a whole shard."""
 
-CREATE_TRIES = 5
+CREATE_WAITS: Final = (0.2, 1.0)
+"""Seconds before the second and third try of a conditional write whose connection was lost."""
 
 
 class Bucket:
@@ -91,11 +92,11 @@ class Bucket:
         So an answer that was lost does not count as a refusal.
         """
         with reached(self._url), _bucket_needed(self._url):
-            for wait in [0.1 * 2**number for number in range(CREATE_TRIES)]:
+            for wait in CREATE_WAITS:
                 try:
                     return self._created(key, content)
                 except GenericError:
-                    # Requests with a condition are not among those that the client repeats.
+                    # The client does not repeat a request with a condition that may have come.
                     time.sleep(wait)
             return self._created(key, content)
 

@@ -11,7 +11,7 @@ from sscl_geo.io.location import AnyLocation, Location, location
 SYNC_SECONDS = 0.2
 PART_SECONDS = 1.0
 PART_LINES = 100
-READERS = 16
+READERS = 32
 
 
 class FileJournal:

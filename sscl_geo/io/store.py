@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import EllipsisType
 from typing import Any, cast
 
@@ -139,9 +140,8 @@ class Store:
         if not self.path.is_local:
             (self.path / CLAIM).delete()
             return
-        for name in self.path.names():
-            if name.endswith(".partial"):
-                (self.path / name).delete()
+        for path in Path(self.path.key).rglob("*.partial"):
+            path.unlink(missing_ok=True)
 
     def put(self, name: str, content: bytes) -> None:
         """Write a table or document beside the arrays; readers see the old or the new one."""
