@@ -1,12 +1,9 @@
 """Objects of a bucket, through obstore."""
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import quote
@@ -14,28 +11,13 @@ from urllib.parse import quote
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
-    BaseError,
     GenericError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
-from obstore.store import ObjectStore as Client
-from obstore.store import from_url
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import ObjectStore
 
-from sscl_geo.errors import StoreError
-
-RETRIES: Final = 10
-RETRY_TIME: Final = timedelta(minutes=3)
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.1), timedelta(seconds=15)
-"""After a lost connection or an answer of 5xx: up to 10 more requests within 3 minutes, after
-waits of 0.1 s, 0.2 s, and so on up to 15 s, with jitter."""
-
-CONNECT_TIME: Final = timedelta(seconds=10)
-REQUEST_TIME: Final = timedelta(minutes=2)
-"""Of one request: 5 MB when writing; when reading, from an inner chunk to a whole shard."""
+from sscl_geo.io.client import bucket_needed, client, reached
 
 CREATE_WAITS: Final = (0.2, 1.0)
 """Seconds before the second and third try of a conditional write whose connection was lost."""
@@ -58,9 +40,9 @@ class Bucket:
         """Return whether an object stands there, or below it."""
         with reached(self._url):
             try:
-                obstore.head(_client(self._url), key)
+                obstore.head(client(self._url), key)
             except FileNotFoundError:
-                return bool(next(iter(obstore.list(_client(self._url), key, chunk_size=1)), []))
+                return bool(next(iter(obstore.list(client(self._url), key, chunk_size=1)), []))
             return True
 
     def read(self, key: str) -> bytes:
@@ -70,12 +52,12 @@ class Bucket:
             FileNotFoundError: There is none.
         """
         with reached(self._url):
-            return obstore.get(_client(self._url), key).bytes().to_bytes()
+            return obstore.get(client(self._url), key).bytes().to_bytes()
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, whether there is one or not."""
-        with reached(self._url), _bucket_needed(self._url):
-            obstore.put(_client(self._url), key, content)
+        with reached(self._url), bucket_needed(self._url):
+            obstore.put(client(self._url), key, content)
 
     @contextmanager
     def new_file(self, key: str) -> Iterator[Path]:
@@ -83,15 +65,15 @@ class Bucket:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / PurePosixPath(key).name
             yield path
-            with reached(self._url), _bucket_needed(self._url):
-                obstore.put(_client(self._url), key, path)
+            with reached(self._url), bucket_needed(self._url):
+                obstore.put(client(self._url), key, path)
 
     def create(self, key: str, content: bytes) -> bool:
         """Write an object if there is none; return whether it now holds this content.
 
         So an answer that was lost does not count as a refusal.
         """
-        with reached(self._url), _bucket_needed(self._url):
+        with reached(self._url), bucket_needed(self._url):
             for wait in CREATE_WAITS:
                 try:
                     return self._created(key, content)
@@ -104,10 +86,10 @@ class Bucket:
         """Replace an object's content if it is still `old`; return whether it is now `new`."""
         with reached(self._url):
             try:
-                found = obstore.get(_client(self._url), key)
+                found = obstore.get(client(self._url), key)
                 content = found.bytes().to_bytes()
                 if content == old:
-                    obstore.put(_client(self._url), key, new, mode=_version(found.meta))
+                    obstore.put(client(self._url), key, new, mode=_version(found.meta))
                     content = new
             except PreconditionError:
                 content = self.read(key)
@@ -118,7 +100,7 @@ class Bucket:
     def names(self, key: str) -> list[str]:
         """Return the names of all objects below a key, in order."""
         with reached(self._url):
-            pages = obstore.list(_client(self._url), key)
+            pages = obstore.list(client(self._url), key)
             return sorted(item["path"].removeprefix(f"{key}/") for page in pages for item in page)
 
     def delete(self, key: str) -> None:
@@ -128,48 +110,19 @@ class Bucket:
     def remove(self, keys: list[str]) -> None:
         """Delete objects; nothing happens where one is absent."""
         with reached(self._url), suppress(FileNotFoundError):
-            obstore.delete(_client(self._url), keys)
+            obstore.delete(client(self._url), keys)
 
     def zarr_store(self, key: str) -> ZarrStore:
         """Return what Zarr needs to read and write below a key."""
         with reached(self._url):
-            return ObjectStore(_client(f"{self._url}/{quote(key)}"))
+            return ObjectStore(client(f"{self._url}/{quote(key)}"))
 
     def _created(self, key: str, content: bytes) -> bool:
         try:
-            obstore.put(_client(self._url), key, content, mode="create", use_multipart=False)
+            obstore.put(client(self._url), key, content, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return self.read(key) == content
         return True
-
-
-@contextmanager
-def reached(place: str) -> Iterator[None]:
-    """Tell in one line why a store could not be reached.
-
-    Raises:
-        StoreError: Access is denied, or a request failed to the end.
-    """
-    try:
-        yield
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise StoreError(
-            f"{place}: access is denied; check the credentials in the environment"
-        ) from None
-    except BaseError as error:
-        cause = str(error).splitlines()[0][:300]
-        raise StoreError(
-            f"{place} cannot be reached: {cause}; check the address, the credentials in the "
-            "environment, and the network"
-        ) from None
-
-
-@contextmanager
-def _bucket_needed(url: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise StoreError(f"{url}: there is no such bucket; create it first") from None
 
 
 def _version(meta: "obstore.ObjectMeta") -> "obstore.UpdateVersion":
@@ -177,21 +130,3 @@ def _version(meta: "obstore.ObjectMeta") -> "obstore.UpdateVersion":
     if meta["version"] is not None:
         version["version"] = meta["version"]
     return version
-
-
-@lru_cache(maxsize=32)
-def _client(url: str) -> Client:
-    return from_url(
-        url,
-        retry_config={
-            "max_retries": RETRIES,
-            "retry_timeout": RETRY_TIME,
-            "backoff": {"init_backoff": FIRST_WAIT, "max_backoff": LONGEST_WAIT, "base": 2},
-        },
-        client_options={
-            "connect_timeout": CONNECT_TIME,
-            "timeout": REQUEST_TIME,
-            # Options given here replace those of the environment.
-            "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"},
-        },
-    )

@@ -11,7 +11,7 @@ from sscl_geo.io.location import AnyLocation, Location, location
 
 PLAN = "plan.json"
 CLAIM = "claim.json"
-"""Who is making a store in a bucket; see `making`."""
+"""Who is making a store in a bucket; see `sscl_geo.io.claim`."""
 
 
 class Plan(Frozen):
@@ -30,6 +30,11 @@ class Plan(Frozen):
     package_version: str = __version__
     arguments: dict[str, JsonValue]
     content: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def text(self) -> bytes:
+        """The content of its file."""
+        return self.model_dump_json(indent=1).encode()
 
     def check(self, wanted: "Plan", place: AnyLocation | str) -> None:
         """Let only a plan with the same arguments continue this store.
@@ -64,6 +69,13 @@ def read_plan(place: AnyLocation) -> Plan | None:
             f"{store} exists and is not a store of this package; choose another path"
         ) from None
     return parse(Plan, fields, str(store / PLAN))
+
+
+def made_by_another(place: AnyLocation) -> PlanConflictError:
+    """Return the error of a command that came second."""
+    return PlanConflictError(
+        f"{place}: another command is making this store; let it end, then run this one again"
+    )
 
 
 def _is_free(store: Location) -> bool:

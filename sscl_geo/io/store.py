@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 
 from sscl_geo.errors import InvalidInputError, ReadError
 from sscl_geo.geo.grid import Window
-from sscl_geo.io.bucket import reached
+from sscl_geo.io.client import reached
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.making import making

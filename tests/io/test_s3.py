@@ -311,7 +311,7 @@ def test_what_cannot_be_reached_is_told_in_one_line_without_secrets(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        monkeypatch.setattr("sscl_geo.io.bucket.RETRIES", 1)
+        monkeypatch.setattr("sscl_geo.io.client.RETRIES", 1)
         for task in (location("s3://unreached/a").read_bytes, location("s3://unreached/a").names):
             with pytest.raises(
                 StoreError, match=r"s3://unreached cannot be reached.*check"
