@@ -5,7 +5,7 @@ from files on disk and over loopback HTTP. Every variant reads the same COGs, wr
 (checked) and runs in a process of its own; imports are not counted. Variants alternate.
 
     pip install -e '.[all,bench]'
-    python benchmarks/ingest.py --data /tmp/sscl-bench --runs 3
+    python -m benchmarks.ingest --data /tmp/sscl-bench --runs 3
 
 The last line is one JSON object: ratios of CPU time, medians over the runs, the worse of disk and
 HTTP, and the largest resident size of ours.
@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,150 +28,32 @@ import pystac
 import rasterio
 import zarr
 
-from sscl_geo.demo.items import CRS, ground_transform, new_item
-from sscl_geo.demo.randomfield import matern
+from benchmarks.scenes import DATES, GRID, NAMES, href, job_of, read_items, unit_of, write_scenes
 from sscl_geo.demo.serve import served
-from sscl_geo.geo.bbox import BBox
-from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.grid import Grid, Window
-from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import Period
-from sscl_geo.geo.scene import Scene
-from sscl_geo.geo.sensor import Band, Sensor
-from sscl_geo.io.layout import cube_layout
-from sscl_geo.io.plan import Plan
-from sscl_geo.io.publish.cog import write_cog
+from sscl_geo.geo.grid import Window
 from sscl_geo.io.store import Store
 from sscl_geo.ops.compositors import median
-from sscl_geo.stages.ingest.composite import Job, composite_unit
-from sscl_geo.stages.ingest.request import IngestUnit, Method
+from sscl_geo.stages.ingest.composite import composite_unit
 
-DATES, BANDS, SIDE = 12, 10, 2048
-NAMES = tuple(f"b{number}" for number in range(BANDS))
-START = datetime(2024, 4, 1, 10, tzinfo=UTC)
-COLLECTION = "bench"
+ARRAY = f"{GRID.zone}/r10m/s2"
 TOLD = "{where:5} {variant:11} cpu {cpu:6.2f} s  wall {wall:6.2f} s  peak {peak_rss_mb:5.0f} MB"
-SENSOR = Sensor(
-    name="bench",
-    array="s2",
-    quantity="surface_bidirectional_reflectance",
-    units="1",
-    kind="optical",
-    bands=tuple(Band(name=name, gsd=10) for name in NAMES),
-    dtype="uint16",
-    nodata=0,
-    scale=1e-4,
-    offset=-0.1,
-)
-GRID = Grid(crs=CRS, origin=(500040, 5400000), shape=(2046, 2046), tile_px=2048)
-
-
-def write_scenes(out: Path) -> Path:
-    """Write the COGs and their catalogue once; a tenth of every date is missing."""
-    catalog_path = out / "catalog.json"
-    if catalog_path.exists():
-        return catalog_path
-    rng = np.random.default_rng(0)
-    land = matern(rng, SIDE, 40, 1.2)
-    items = [_write_date(out, land, number, rng) for number in range(DATES)]
-    catalog = pystac.Catalog("bench", "twelve dates of ten bands")
-    extent = pystac.Extent.from_items(items)
-    collection = pystac.Collection(COLLECTION, "bench", extent, license="Apache-2.0")
-    catalog.add_child(collection)
-    collection.add_items(items)
-    catalog.normalize_and_save(str(out), pystac.CatalogType.SELF_CONTAINED)
-    return catalog_path
-
-
-def _write_date(out: Path, land: np.ndarray, number: int, rng: np.random.Generator) -> pystac.Item:
-    name, when = f"date-{number:02d}", START + timedelta(days=5 * number)
-    item = new_item(name, when, slice(0, SIDE), SIDE, {})
-    missing = matern(rng, SIDE, 60, 1.2) > 1.28  # noqa: PLR2004 - a tenth
-    for index, band in enumerate(NAMES):
-        noise = rng.normal(0, 25, land.shape)
-        dn = 1500 + 250 * index + 400 * land + 20 * number + noise
-        dn = np.where(missing, 0, np.clip(dn, 1, 60000)).astype(np.uint16)
-        path = out / COLLECTION / name / f"{band}.tif"
-        write_cog(path, dn, crs=CRS, transform=ground_transform(10), nodata=0)
-        raster = {"data_type": "uint16", "nodata": 0}
-        place = {
-            "proj:shape": [SIDE, SIDE],
-            "proj:transform": list(ground_transform(10))[:6],
-            "raster:bands": [raster],
-        }
-        item.add_asset(band, pystac.Asset(f"./{band}.tif", roles=["data"], extra_fields=place))
-    return item
-
-
-def read_items(source: str) -> list[pystac.Item]:
-    """Return the items of a static catalogue or of a STAC API."""
-    if source.startswith("http"):
-        from pystac_client import Client  # noqa: PLC0415 - not part of what others are timed with
-
-        found = Client.open(source).search(collections=[COLLECTION])
-        return sorted(found.items(), key=lambda item: item.id)
-    found_here = pystac.Catalog.from_file(source).get_items(recursive=True)
-    return sorted(found_here, key=lambda item: item.id)
-
-
-def href(item: pystac.Item, band: str) -> str:
-    """Return a band's address."""
-    return item.assets[band].get_absolute_href() or item.assets[band].href
-
-
-def new_store(out: Path) -> Store:
-    """Return an empty cube for one composite."""
-    period = Period(start=date(2024, 4, 1), end=date(2024, 7, 1))
-    spec = CubeSpec(grids=(GRID,), periods=(period,), sensors=(SENSOR,))
-    plan = Plan(
-        kind="cube", stage_version=1, arguments={}, content={"spec": spec.model_dump(mode="json")}
-    )
-    return Store.create(out, plan, cube_layout(spec, {}), {})
 
 
 def ours(items: list[pystac.Item], out: Path) -> None:
     """One unit of ingest."""
-    store = new_store(out)
-    tile, window = GRID.tiles[0], GRID.window(GRID.tiles[0])
-    box = tile_bbox(GRID, tile)
-    scenes = tuple(_scene(item, box) for item in items)
-    spec = CubeSpec.model_validate(store.plan.content["spec"])
-    job = Job(out=out, spec=spec, signing="none", method=Method())
-    unit = IngestUnit(
-        tile=tile,
-        window=window,
-        time=0,
-        start=date(2024, 4, 1),
-        end=date(2024, 7, 1),
-        box=box,
-        scenes=scenes,
-    )
-    composite_unit(job, unit)
-
-
-def _scene(item: pystac.Item, box: BBox) -> Scene:
-    return Scene.model_validate(
-        {
-            "id": item.id,
-            "collection": COLLECTION,
-            "sensor": SENSOR.name,
-            "datetime": item.datetime,
-            "bbox": box,
-            "hrefs": tuple((band, href(item, band)) for band in NAMES),
-            "witness": "bench",
-        }
-    )
+    composite_unit(job_of(GRID, out), unit_of(GRID, GRID.tiles[0], items))
 
 
 def odc_best(items: list[pystac.Item], out: Path) -> None:
     """odc-stac with threads, then the same median kernel, written in whole shards."""
     import odc.stac  # noqa: PLC0415 - only this variant pays for it
 
-    store = new_store(out)
+    job_of(GRID, out)
     loaded = odc.stac.load(items, bands=NAMES, geobox=_geobox(), dtype="uint16", nodata=0, pool=4)
-    made = np.stack([median.composite(loaded[band].values) for band in NAMES])
-    array = store.array(f"{GRID.zone}/r10m/s2")
-    array[0] = made
+    weights = np.ones((DATES, *GRID.shape), np.uint8)
+    made = [median.composite(loaded[band].values[:, None], weights).pixels[0] for band in NAMES]
+    array = Store.open(out, "cube").array(ARRAY)
+    array[0] = np.stack(made)
 
 
 def odc_xarray(items: list[pystac.Item], out: Path) -> None:
@@ -180,8 +61,8 @@ def odc_xarray(items: list[pystac.Item], out: Path) -> None:
     import dask  # noqa: PLC0415
     import odc.stac  # noqa: PLC0415
 
-    store = new_store(out)
-    chunks = {"x": 512, "y": 512}
+    job_of(GRID, out)
+    chunks: dict[str, Any] = {"x": 512, "y": 512}
     loaded = odc.stac.load(
         items, bands=NAMES, geobox=_geobox(), dtype="uint16", nodata=0, chunks=chunks
     )
@@ -189,7 +70,7 @@ def odc_xarray(items: list[pystac.Item], out: Path) -> None:
     with dask.config.set(scheduler="threads", num_workers=2):
         values = lazy.compute().values
     rounded = np.floor(np.nan_to_num(values) + 0.5).astype(np.uint16)
-    store.array(f"{GRID.zone}/r10m/s2")[0] = rounded
+    Store.open(out, "cube").array(ARRAY)[0] = rounded
 
 
 def floor(items: list[pystac.Item], out: Path) -> None:
@@ -228,7 +109,7 @@ def run_one(variant: str, source: str) -> dict[str, Any]:
         total = 0
         if variant != "floor":
             group = zarr.open_group(out, mode="r")
-            total = int(np.asarray(group[f"{GRID.zone}/r10m/s2"]).astype(np.uint64).sum())
+            total = int(np.asarray(group[ARRAY]).astype(np.uint64).sum())
     return {"cpu": cpu, "wall": wall, "peak_rss_mb": peak, "sum": total}
 
 
@@ -238,7 +119,15 @@ def measured(sources: dict[str, str], runs: int) -> list[dict[str, Any]]:
     for number in range(runs):
         for where, source in sources.items():
             for variant in VARIANTS:
-                command = [sys.executable, __file__, "--one", variant, "--source", source]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.ingest",
+                    "--one",
+                    variant,
+                    "--source",
+                    source,
+                ]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
                 one = json.loads(done.stdout.splitlines()[-1])
                 found.append({"run": number, "where": where, "variant": variant, **one})

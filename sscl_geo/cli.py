@@ -21,6 +21,12 @@ app = typer.Typer(
 
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"
+catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
+app.add_typer(catalog_app, name="catalog")
+
+LAYER = "stac:"
+"""What marks a label source as a layer of a catalogue."""
+
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
     str, typer.Option(help="Study (name or YAML): every number of the training.")
@@ -45,7 +51,10 @@ DaskOption = Annotated[
 @app.command()
 def labels(
     cube: CubeOption,
-    source: Annotated[Path, typer.Option(help="GeoTIFF of classes, or polygons (GeoPackage, …).")],
+    source: Annotated[
+        str,
+        typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
+    ],
     legend: Annotated[str, typer.Option(help="Legend: name or YAML.")],
     out: OutOption,
     column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
@@ -53,19 +62,59 @@ def labels(
         tuple[float, float, float, float] | None,
         typer.Option(metavar="W S E N", help="Take labels only inside this box."),
     ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="Catalogue of stac:LAYER; default: the cube's.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile for a URL or catalog.json.")] = None,
+    datetime: Annotated[
+        str | None, typer.Option(metavar="A/B", help="Days of stac:LAYER; default: the nearest.")
+    ] = None,
 ) -> None:
     """Put reference labels on a cube's pixels."""
-    from sscl_geo.stages.labels import LabelsRequest, make_labels
+    from sscl_geo.io.profile import source as catalog_source
+    from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
+
+    layer = LayerSource(
+        layer=source.removeprefix(LAYER),
+        catalog=catalog_source(catalog, profile) if catalog else None,
+        datetime=datetime,
+    )
 
     request = LabelsRequest(
         cube=location(cube),
-        source=source,
+        source=layer if source.startswith(LAYER) else Path(source),
         legend=_legend(legend),
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),
     )
     share = make_labels(request, location(out))
     print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
+
+
+@app.command()
+def composite(
+    cube: CubeOption,
+    out: OutOption,
+    period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
+    compositor: Annotated[
+        str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
+    ] = "median",
+    opening: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    dilation: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Make composites of a cube that was ingested with --period day, without a download."""
+    from sscl_geo.stages.ingest import CompositeRequest, Method
+    from sscl_geo.stages.ingest import composite_days as run
+
+    given = {"opening_px": opening, "dilation_px": dilation}
+    mask = {name: value for name, value in given.items() if value is not None}
+    method = parse(Method, {"compositor": compositor, "mask": mask}, "options")
+    request = CompositeRequest(cube=location(cube), period=period, method=method)
+    summary = run(request, location(out), machines_of(executor, workers, dask))
+    print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
 
 
 @app.command()
@@ -176,25 +225,29 @@ def evaluate(
 @app.command()
 def report(
     cube: CubeOption,
-    map: Annotated[list[str], typer.Option("--map", help="NAME=PATH of a map; the first is ours.")],  # noqa: A002
-    reference: Annotated[str, typer.Option(help="Reference labels to score against.")],
-    model: Annotated[str, typer.Option(help="Bundle of the first map's model.")],
     out: Annotated[str, typer.Option(help="Folder for report.html and report.json.")],
+    map: Annotated[  # noqa: A002
+        list[str] | None, typer.Option("--map", help="NAME=PATH of a map; the first is ours.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Reference labels to score maps against.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Bundle of the first map's model.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="Labels that the model was trained on.")
     ] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Land cover",
 ) -> None:
-    """Write one self-contained page: inputs, maps, truth, loss curves, scores, areas."""
+    """Write one self-contained page: a cube's inputs; with maps, truth, scores and areas too."""
     from sscl_geo.stages.report import ReportRequest, make_report
 
     request = ReportRequest(
         title=title,
         cube=location(cube),
-        maps=tuple(_named(text) for text in map),
-        reference=location(reference),
+        maps=tuple(_named(text) for text in map or ()),
+        reference=None if reference is None else location(reference),
         labels=None if labels is None else location(labels),
-        model=local_path(model, BUNDLE),
+        model=None if model is None else local_path(model, BUNDLE),
     )
     print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
 
@@ -285,6 +338,20 @@ def demo(
     where = parse(Ranks, {"ranks": ranks}, "options")
     page = run_demo(out, size_px=size_px, seed=seed, ranks=where)
     print(f"report: {page.resolve()}")
+
+
+@catalog_app.command()
+def check(
+    items: Annotated[Path, typer.Argument(help="STAC items: FeatureCollection, list or one item.")],
+    profile: Annotated[str, typer.Option(help="Profile (name or YAML).")] = "generic",
+) -> None:
+    """Tell for each item, as a line of JSON, whether it would be used or why not."""
+    import json
+
+    from sscl_geo.io.verdicts import check_file
+
+    for verdict in check_file(items, profile):
+        print(json.dumps(verdict))
 
 
 @app.command()

@@ -32,9 +32,17 @@ class PlanConflictError(SsclGeoError):
 
 
 class ReadError(SsclGeoError):
-    """A raster could not be read."""
+    """A raster could not be read.
+
+    Attributes:
+        is_permanent: Whether the same read will fail again, as far as the failure tells.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 class StoreError(SsclGeoError):
@@ -45,6 +53,12 @@ class StoreError(SsclGeoError):
 
 class HolesError(SsclGeoError):
     """A run ended with units that failed; the same command tries only these again."""
+
+    exit_code = 1
+
+
+class ClusterError(SsclGeoError):
+    """The machines that ran units were lost; the same command goes on where it stopped."""
 
     exit_code = 1
 

@@ -58,6 +58,13 @@ def ingest(
     orbit: Annotated[
         str, typer.Option(help="Radar orbit: ascending, descending, or auto by coverage.")
     ] = "auto",
+    ask_pixels: Annotated[
+        bool,
+        typer.Option(
+            "--pixel-witness/--no-pixel-witness",
+            help="Confirm the DN convention of each scene on its pixels (three overviews).",
+        ),
+    ] = True,
     max_unreadable: Annotated[
         int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
     ] = 0,
@@ -88,6 +95,7 @@ def ingest(
         sensors=tuple(sensors or ()),
         grid=grid,
         tile_px=tile_px,
+        ask_pixels=ask_pixels,
         method=parse(Method, method, "options"),
     )
     if plan:

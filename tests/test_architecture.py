@@ -14,7 +14,7 @@ NAMED_AFTER_A_METHOD = {"learn/pretext/core.py"}
 
 NEEDS = {
     "sscl_geo.sensors": ("SENSOR",),
-    "sscl_geo.ops.compositors": ("composite",),
+    "sscl_geo.ops.compositors": ("JOINT", "BY_QUALITY", "composite"),
     "sscl_geo.learn.backbones": ("build",),
     "sscl_geo.learn.pretext": ("Settings", "build"),
     "sscl_geo.runtime.executors": ("execute",),

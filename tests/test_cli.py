@@ -1,5 +1,6 @@
 """Bad input: one clear line that says what to do, exit code 2, and nothing left behind."""
 
+import json
 import os
 import socket
 import subprocess
@@ -64,6 +65,10 @@ def test_an_unreachable_catalogue_is_named_with_what_to_check(tmp_path: Path) ->
         (("--datetime", "2024"), ("--datetime", "first day / last day")),
         (("--tile-px", "100"), ("--tile-px 100", "multiple of 256")),
         (("--grid", "EPSG:4326"), ("--grid", "EPSG:3035")),
+        (("--compositor", "mode"), ("'mode'", "median")),
+        (("--orbit", "north"), ("orbit", "ascending")),
+        (("--region", "absent.gpkg"), ("either --bbox W S E N or --region FILE",)),
+        (("--workers", "0"), ("workers", "greater than or equal to 1")),
     ],
 )
 def test_an_argument_that_breaks_a_rule_is_refused_before_any_search(
@@ -100,8 +105,42 @@ def test_an_address_that_cannot_hold_what_is_made_is_refused() -> None:
     assert_one_line(run("sscl_geo.cli", "pretrain", *words), "a model bundle is kept on a disk")
 
 
+def test_a_region_that_is_no_polygons_is_refused(tmp_path: Path) -> None:
+    for name, content, told in (
+        ("absent.geojson", None, "no such file"),
+        ("broken.geojson", "{", "cannot be read"),
+        ("point.geojson", '{"type": "Point", "coordinates": [3, 4]}', "holds no polygon"),
+    ):
+        path = tmp_path / name
+        if content is not None:
+            path.write_text(content)
+        words = ("--region", str(path), *DATES, "--out", str(tmp_path / "cube.zarr"))
+        assert_one_line(run("sscl_geo.ingest", *words), f"--region {path}", told)
+    assert not (tmp_path / "cube.zarr").exists()
+
+
+def test_upkeep_needs_a_cube_or_map(tmp_path: Path) -> None:
+    for command in ("status", "verify", "repair"):
+        done = run("sscl_geo.cli", command, str(tmp_path / "absent.zarr"))
+        assert_one_line(done, "absent.zarr", "cube or map")
+
+
 def test_the_shipped_studies_and_schemas_parse() -> None:
     for kind in ("study", "profile", "legend"):
         done = run("sscl_geo.cli", "schema", kind)
         assert done.returncode == 0
         assert '"properties"' in done.stdout
+
+
+def test_a_catalogue_s_items_are_checked_one_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "items.json"
+    radar = {"sar:product_type": "GRD", "sar:polarizations": ["VV"]}
+    item = {"id": "S1", "collection": "sentinel-1-grd", "properties": radar, "assets": {}}
+    path.write_text(json.dumps([item, {}]))
+    done = run("sscl_geo.cli", "catalog", "check", str(path), "--profile", "earth-search")
+    assert done.returncode == 0, done.stderr
+    grd, empty = (json.loads(line) for line in done.stdout.splitlines())
+    assert (grd["id"], grd["verdict"]) == ("S1", "refused")
+    assert "not gamma nought" in grd["cause"]
+    assert (empty["id"], empty["verdict"]) == (None, "refused")
+    assert_one_line(run("sscl_geo.cli", "catalog", "check", "absent.json"), "absent.json")

@@ -15,7 +15,7 @@ from sscl_geo.demo.sensing import reflectance
 from sscl_geo.demo.signatures import GSD_M
 from sscl_geo.io.publish.cog import Overviews, write_cog
 
-_DAYS: Final = (98, 121, 143, 166, 188, 209, 233, 262)
+_DAYS: Final = (98, 108, 121, 131, 143, 156, 166, 188, 198, 209, 233, 262)
 _CLEAREST: Final = 0.05
 _CLOUDIEST: Final = 0.6
 _PROCESSING: Final = (("05.10", -0.1), ("03.01", 0.0))

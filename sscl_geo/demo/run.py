@@ -120,7 +120,7 @@ def _ingest_request(world: _World, api: str) -> IngestRequest:
         source=source(api),
         area=Area(bbox=world.bbox),
         datetime=f"{YEAR}-04-01/{YEAR}-09-30",
-        period="P6M",
+        period="P3M",
         tile_px=TILE_PX,
     )
 

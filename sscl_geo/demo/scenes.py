@@ -34,7 +34,7 @@ _DESCRIPTION: Final = {
 def write_catalog(out: Path, *, seed: int, size_px: int = 768, year: int = 2024) -> Path:
     """Write a self-contained STAC catalogue with COG assets and return the path of its root.
 
-    Collections: `sentinel-2-l2a` (8 dates from April to September, two overlapping granules each,
+    Collections: `sentinel-2-l2a` (12 dates from April to September, two overlapping granules each,
     with clouds; half the dates have a DN offset of 1000, half none), `sentinel-1-rtc` (8 dates,
     ascending and descending) and `land-cover` (the truth). The same arguments give the same pixels.
 

@@ -48,20 +48,38 @@ def served(catalog: Path, port: int = 0) -> Iterator[Served]:
         port: Port of the API; the files get the next one. 0 takes two free ports.
 
     Raises:
-        InvalidInputError: The file is absent or not a STAC catalogue.
+        InvalidInputError: The file is absent or not a STAC catalogue, or a port is in use.
         CatalogError: A server did not start, or died.
     """
     ports = (port, port + 1) if port else (_free_port(), _free_port())
+    _check_free(ports[0])
     urls = Served(f"http://{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sscl-geo-stac-")))
         documents = _absolute(catalog, urls.files, folder)
-        root = str(catalog.resolve().parent)
-        files = [sys.executable, "-c", _FILES_APP, root, HOST, str(ports[1])]
-        stack.enter_context(_running(files, urls.files, folder / "files.log"))
+        stack.enter_context(served_files(catalog.resolve().parent, ports[1]))
         api = [_rustac(), "serve", "--addr", f"{HOST}:{ports[0]}", *map(str, documents)]
         stack.enter_context(_running(api, urls.api, folder / "api.log"))
         yield urls
+
+
+@contextmanager
+def served_files(root: Path, port: int = 0) -> Iterator[str]:
+    """Serve a folder's files, by ranges too, until the block ends; give the folder's address.
+
+    Raises:
+        InvalidInputError: The port is in use.
+        CatalogError: The server did not start, or died.
+    """
+    number = port or _free_port()
+    _check_free(number)
+    url = f"http://{HOST}:{number}"
+    command = [sys.executable, "-c", _FILES_APP, str(root), HOST, str(number)]
+    with (
+        tempfile.TemporaryDirectory(prefix="sscl-geo-files-") as folder,
+        _running(command, url, Path(folder) / "files.log"),
+    ):
+        yield url
 
 
 def _absolute(catalog: Path, files: str, folder: Path) -> list[Path]:
@@ -140,6 +158,20 @@ def _answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port on which another server would answer in place of ours."""
+    with socket.socket() as probe:
+        # As servers do, so that connections of one that has ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise InvalidInputError(
+                f"--port: {HOST}:{port} cannot be listened on ({error}); the API takes the port "
+                "and the files the next one: name another, or 0 for two free ones"
+            ) from None
 
 
 def _free_port() -> int:

@@ -22,6 +22,11 @@ class BBox(NamedTuple):
         """Whether the box runs over longitude 180."""
         return self.west > self.east
 
+    @property
+    def middle_longitude(self) -> float:
+        """Longitude half way from west to east; more than 180 beyond the antimeridian."""
+        return self.west + (self.east - self.west) % 360 / 2
+
     def split(self) -> tuple["BBox", ...]:
         """Return the box as one or two boxes with `west < east`."""
         if not self.crosses_antimeridian:

@@ -9,11 +9,19 @@ from sscl_geo.geo.sensor import GROUP_GSD, Band, Sensor
 
 
 class CubeSpec(Frozen):
-    """The schema of a cube; one group per grid, in each the arrays of every sensor."""
+    """The schema of a cube; one group per grid, in each the arrays of every sensor.
+
+    Attributes:
+        grids: Its grids, one a zone.
+        periods: Its periods, ascending.
+        sensors: Its sensors, with the bands that it has.
+        is_daily: Whether each period is one solar day, kept unmasked with its mask beside it.
+    """
 
     grids: tuple[Grid, ...]
     periods: tuple[Period, ...]
     sensors: tuple[Sensor, ...]
+    is_daily: bool = False
 
     def grid(self, zone: str) -> Grid:
         """Return the grid of a zone."""

@@ -1,30 +1,28 @@
-"""Searching STAC: items in, scenes out, each item taken or refused with a cause."""
+"""Searching a catalogue: items in, scenes out, each item taken or refused with a cause."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
-import pystac
-import requests
-from pystac.errors import STACTypeError
-from pystac_client import Client
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
-from urllib3 import Retry
-
-from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
-from sscl_geo.frozen import parse
+from sscl_geo.errors import CatalogError, SsclGeoError
 from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.period import Period
-from sscl_geo.geo.scene import Scene
+from sscl_geo.geo.scene import Scene, newest
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.offsets import OffsetDecision, decide
+from sscl_geo.io.items import parse_item
 from sscl_geo.io.profile import SensorSource, Source, is_url
-from sscl_geo.io.trust import checked_href
+from sscl_geo.io.scenes import to_scene
+from sscl_geo.io.search import Query, api_items
+from sscl_geo.io.signing import signer
+from sscl_geo.io.static import static_items
+from sscl_geo.io.trust import redacted
+from sscl_geo.io.witness import witnessed
 
-PAGE = 100
-_BOX_LENGTHS = (4, 6)
-TIMEOUT = (10, 60)
-"""Seconds to connect and to wait for bytes."""
+__all__ = ["Found", "Refusal", "items", "query", "search", "to_scene"]
+
+THREADS = 8
+"""Scenes whose pixels are asked at once."""
 
 
 class Refusal(NamedTuple):
@@ -40,9 +38,31 @@ class Found(NamedTuple):
     scenes: tuple[Scene, ...]
     refusals: tuple[Refusal, ...]
 
+    @property
+    def causes(self) -> dict[str, int]:
+        """Number of refused items by cause, the most frequent first."""
+        return dict(Counter(refusal.cause for refusal in self.refusals).most_common())
 
-def search(source: Source, sensor: Sensor, bbox: BBox, interval: Period) -> Found:
-    """Return the scenes of a sensor that meet a box within an interval, by time and id.
+
+def search(
+    source: Source,
+    sensor: Sensor,
+    area: BBox | tuple[BBox, ...],
+    interval: Period,
+    *,
+    ask_pixels: bool = False,
+) -> Found:
+    """Return the scenes of a sensor that meet an area within an interval, by time and id.
+
+    Of one datatake and tile only the newest is kept, from the first collection that has it.
+
+    Args:
+        source: The catalogue.
+        sensor: The sensor.
+        area: One box or several; each may cross the antimeridian.
+        interval: The days wanted.
+        ask_pixels: Whether pixels must confirm the DN convention of optical scenes. It reads three
+            overviews of each.
 
     Raises:
         CatalogError: The catalogue cannot be reached or does not answer as a STAC API.
@@ -50,138 +70,80 @@ def search(source: Source, sensor: Sensor, bbox: BBox, interval: Period) -> Foun
     place = source.profile.sensors.get(sensor.name)
     if place is None:
         return Found((), ())
+    boxes = (area,) if isinstance(area, BBox) else area
     scenes, refusals = [], []
-    for item in _items(source, place.collections, bbox, interval):
+    for raw in items(source, query(source, place.collections, boxes, interval)):
         try:
-            scenes.append(to_scene(item, sensor, place, source))
+            scenes.append(to_scene(raw, sensor, place, source))
         except SsclGeoError as error:
-            refusals.append(Refusal(item.id, str(error)))
-    kept = (scene for scene in scenes if scene.overlaps(bbox) and scene.datetime in interval)
-    ordered = sorted({scene.id: scene for scene in kept}.values(), key=lambda s: (s.datetime, s.id))
-    return Found(tuple(ordered), tuple(refusals))
+            refusals.append(Refusal(str(raw.get("id")), str(error)))
+    kept = newest((s for s in scenes if _meets(s, boxes, interval)), place.collections)
+    if not ask_pixels or sensor.kind == "sar":
+        return Found(kept, tuple(refusals))
+    judged = _by_pixels(kept, place, source)
+    return Found(
+        tuple(one for one in judged if isinstance(one, Scene)),
+        (*refusals, *(one for one in judged if isinstance(one, Refusal))),
+    )
 
 
-def to_scene(item: pystac.Item, sensor: Sensor, place: SensorSource, source: Source) -> Scene:
-    """Return an item as a scene.
+def query(
+    source: Source, collections: tuple[str, ...], boxes: Iterable[BBox], interval: Period
+) -> Query:
+    """Return what a search asks; its digest is the search's identity."""
+    return Query(
+        address=source.address,
+        collections=collections,
+        boxes=tuple(part for box in boxes for part in box.split()),
+        interval=interval,
+        page_items=source.profile.page_items,
+    )
+
+
+def items(source: Source, asked: Query) -> Iterator[dict[str, Any]]:
+    """Yield the items (JSON) of a catalogue that meet a query.
 
     Raises:
-        CatalogError: The item lacks a band or its time, is of another product, or does not tell its
-            DN convention.
-        UntrustedHrefError: An asset's address is not one that the catalogue may name.
+        CatalogError: The catalogue cannot be reached or does not answer as a STAC API.
     """
-    if item.datetime is None or len(item.bbox or ()) not in _BOX_LENGTHS:
-        raise CatalogError("the item has no datetime or no bbox of four or six numbers")
-    _check_product(item.properties, sensor, place)
-    hrefs = tuple((band, _href(item, key, source)) for band, key in place.assets.items())
-    offset = _offset(item, sensor, place)
-    fields = {
-        "id": item.id,
-        "collection": item.collection_id or "",
-        "sensor": sensor.name,
-        "datetime": item.datetime,
-        "bbox": _flat(item.bbox or []),
-        "hrefs": hrefs,
-        "mask_href": _href(item, place.mask, source) if place.mask in item.assets else None,
-        "harmonise": offset.harmonise,
-        "witness": offset.witness,
-        "orbit": str(item.properties.get("sat:orbit_state") or "unknown"),
-        "relative_orbit": item.properties.get("sat:relative_orbit"),
-    }
-    try:
-        return parse(Scene, fields, "the item")
-    except InvalidInputError as error:
-        raise CatalogError(str(error)) from None
-
-
-def _check_product(properties: Mapping[str, object], sensor: Sensor, place: SensorSource) -> None:
-    product = str(properties.get("sar:product_type") or "")
-    if sensor.kind == "sar" and product not in (place.product_types or sensor.product_types):
-        raise CatalogError(f"product type {product!r} is not {sensor.name}")
-
-
-def _offset(item: pystac.Item, sensor: Sensor, place: SensorSource) -> OffsetDecision:
-    if sensor.kind == "sar":
-        return OffsetDecision(0, "")
-    asset = item.assets[next(iter(place.assets.values()))]
-    return decide(item.properties, asset.to_dict(), place.offset_witnesses)
-
-
-def _href(item: pystac.Item, key: str | None, source: Source) -> str:
-    if key not in item.assets:
-        raise CatalogError(f"the item has no asset {key!r}")
-    address = item.assets[key].get_absolute_href() or item.assets[key].href
-    return checked_href(address, source.hosts, source.root)
-
-
-def _flat(bbox: list[float]) -> tuple[float, float, float, float]:
-    west, south, east, north = bbox if len(bbox) == 4 else (bbox[0], bbox[1], bbox[3], bbox[4])  # noqa: PLR2004 - a box with heights has six numbers
-    return west, south, east, north
-
-
-def _items(
-    source: Source, collections: tuple[str, ...], bbox: BBox, interval: Period
-) -> Iterator[pystac.Item]:
-    if not is_url(source.address):
-        yield from _static_items(source.address, collections, bbox, interval)
+    if is_url(source.address):
+        try:
+            yield from api_items(asked)
+        except CatalogError as error:
+            raise CatalogError(
+                f"catalogue {redacted(source.address)} cannot be searched: {error}; check the "
+                "address and the network, or name another --catalog"
+            ) from None
         return
-    try:
-        client = Client.open(source.address, stac_io=_transport())
-        for box in bbox.split():
-            yield from client.search(
-                collections=list(collections), bbox=box, datetime=_rfc3339(interval), limit=PAGE
-            ).items()
-    except (APIError, requests.RequestException, pystac.STACError, ValueError, KeyError) as error:
-        raise CatalogError(
-            f"catalogue {source.address} cannot be searched: {_brief(error)}; check the "
-            "address and the network, or name another --catalog"
-        ) from None
+    for raw in static_items(source.address, asked.collections):
+        if _is_asked(raw, asked):
+            yield raw
 
 
-def _static_items(
-    path: str, collections: tuple[str, ...], bbox: BBox, interval: Period
-) -> Iterator[pystac.Item]:
-    try:
-        catalog = pystac.Catalog.from_file(path)
-        for item in catalog.get_items(recursive=True):
-            if item.collection_id in collections and _meets(item, bbox, interval):
-                yield item
-    except (
-        OSError,
-        pystac.STACError,
-        STACTypeError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        raise CatalogError(f"{path} cannot be read as a STAC catalogue: {_brief(error)}") from None
-
-
-def _meets(item: pystac.Item, bbox: BBox, interval: Period) -> bool:
+def _is_asked(raw: dict[str, Any], asked: Query) -> bool:
     """Whether an API would answer with the item; one without a place or time is for `to_scene`."""
-    if item.datetime is None or len(item.bbox or ()) not in _BOX_LENGTHS:
+    try:
+        item = parse_item(raw)
+        box, moment = item.box, item.moment
+    except CatalogError:
         return True
-    return meet(BBox(*_flat(item.bbox or [])), bbox) and item.datetime in interval
+    return moment in asked.interval and any(meet(box, part) for part in asked.boxes)
 
 
-def _transport() -> StacApiIO:
-    # urllib3 does not retry POST, which STAC searches are, unless it is told to retry any method.
-    retry = Retry(
-        total=5,
-        backoff_factor=0.5,
-        backoff_jitter=0.5,
-        status_forcelist=[429, 500, 502, 503, 504],
-        allowed_methods=None,
-        respect_retry_after_header=True,
-        connect=1,
-    )
-    return StacApiIO(timeout=TIMEOUT, max_retries=retry)
+def _meets(scene: Scene, boxes: Iterable[BBox], interval: Period) -> bool:
+    return scene.datetime in interval and any(scene.overlaps(box) for box in boxes)
 
 
-def _rfc3339(interval: Period) -> str:
-    return f"{interval.start.isoformat()}T00:00:00Z/{interval.end.isoformat()}T00:00:00Z"
+def _by_pixels(
+    scenes: tuple[Scene, ...], place: SensorSource, source: Source
+) -> tuple[Scene | Refusal, ...]:
+    sign = signer(source.profile.signing)
 
+    def judge(scene: Scene) -> Scene | Refusal:
+        try:
+            return witnessed(scene, place.offset_rule(scene.collection), sign, place.nodata)
+        except SsclGeoError as error:
+            return Refusal(scene.id, str(error))
 
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return tuple(pool.map(judge, scenes))

@@ -1,5 +1,6 @@
 """Reference labels of any source on the pixels of a grid."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,9 +15,12 @@ from pyogrio.errors import DataSourceError
 from rasterio.errors import RasterioIOError
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.bbox import meet
 from sscl_geo.geo.grid import Block
+from sscl_geo.geo.ground import block_bbox
+from sscl_geo.io.layers import LayerItem
 from sscl_geo.io.readers.geotiff import GeoTiffReader
-from sscl_geo.io.signing import signer
+from sscl_geo.io.signing import Signing, signer
 
 RASTERS = (".tif", ".tiff")
 VECTORS = (".gpkg", ".geojson", ".fgb", ".shp")
@@ -44,6 +48,31 @@ class RasterLabels:
         """Return the labels of a block's pixels, 0 where there is none."""
         with GeoTiffReader(signer("none")) as reader:
             return reader.read(self._path, block, 0, "classes")
+
+
+class LayerLabels:
+    """Classes of a catalogue's layer; of several rasters over a pixel the first that has it counts.
+
+    Args:
+        items: The rasters, the preferred first.
+        signing: Who signs their addresses.
+    """
+
+    def __init__(self, items: Sequence[LayerItem], signing: Signing) -> None:
+        self._items = items
+        self._signing = signing
+
+    def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
+        """Return the labels of a block's pixels, 0 where there is none."""
+        box = block_bbox(block)
+        found = np.zeros((block.height, block.width), np.int32)
+        with GeoTiffReader(signer(self._signing)) as reader:
+            for item in self._items:
+                if not meet(item.bbox, box) or found.all():
+                    continue
+                here = reader.read(item.href, block, 0, "classes").astype(np.int32)
+                np.copyto(found, here, where=found == 0)
+        return found
 
 
 class VectorLabels:

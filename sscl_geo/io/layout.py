@@ -12,6 +12,7 @@ from sscl_geo.geo.grid import CHUNK_PX, Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.period import Period
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+from sscl_geo.ops.masks import FLAGS
 
 CONVENTIONS = "CF-1.11"
 NO_CONFIDENCE = 255
@@ -133,6 +134,8 @@ def _sensor_arrays(path: str, group: str, grid: Grid, spec: CubeSpec) -> Iterato
         if group == "r10m":
             name = f"number of valid observations of {sensor.name}"
             yield _per_pixel(f"{path}/n_valid_{sensor.array}", grid, spec, ("uint8", name))
+        if group == "r20m" and sensor.kind == "optical" and spec.is_daily:
+            yield _mask(path, grid, spec, sensor)
         if group == "r10m" and sensor.kind == "optical":
             name = f"day of year of {sensor.name}, 0 without an observation"
             yield _per_pixel(f"{path}/doy_{sensor.array}", grid, spec, ("uint16", name))
@@ -157,6 +160,25 @@ def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -
             "add_offset": sensor.offset,
             "_FillValue": sensor.nodata,
             "sensor": sensor.name,
+            "grid_mapping": "spatial_ref",
+        },
+    )
+
+
+def _mask(path: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
+    half = CHUNK_PX // 2
+    return ArrayLayout(
+        path=f"{path}/mask_{sensor.array}",
+        dims=("time", "y", "x"),
+        shape=(len(spec.periods), *_shape(grid, 20)),
+        dtype="uint8",
+        fill=FLAGS["nodata"],
+        chunks=(1, half, half),
+        shards=(1, grid.tile_px // 2, grid.tile_px // 2),
+        attributes={
+            "long_name": f"what hides the ground from {sensor.name}",
+            "flag_masks": [*FLAGS.values()],
+            "flag_meanings": " ".join(FLAGS),
             "grid_mapping": "spatial_ref",
         },
     )

@@ -10,24 +10,30 @@ from sscl_geo.geo.scene import Scene
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.ops.scaling import harmonised, is_power
 
-Observe = Callable[[GeoTiffReader, Scene, Block], Shaped[np.ndarray, "y x"]]
+Out = Shaped[np.ndarray, "y x"] | None
+Observe = Callable[[GeoTiffReader, Scene, Block, Out], Shaped[np.ndarray, "y x"]]
+"""What reads a scene on a block. It may fill and return the last argument, or return another."""
 
 _SAR_NODATA = -32768.0
 
 
-def scene_classes(reader: GeoTiffReader, scene: Scene, block: Block) -> UInt8[np.ndarray, "y x"]:
+def scene_classes(
+    reader: GeoTiffReader, scene: Scene, block: Block, out: Out
+) -> UInt8[np.ndarray, "y x"]:
     """Return the Scene Classification Layer of a scene that has one; 0 is nodata."""
     if scene.mask_href is None:
         message = f"{scene.id} has no Scene Classification Layer"
         raise ValueError(message)
-    return reader.read(scene.mask_href, block, 0, "classes")
+    return reader.read(scene.mask_href, block, 0, "classes", out)
 
 
 def reflectance(band: str) -> Observe:
     """Return what reads a band as canonical DN (reflectance x 10000 + 1000), nodata 0, uint16."""
 
-    def read(reader: GeoTiffReader, scene: Scene, block: Block) -> UInt16[np.ndarray, "y x"]:
-        dn = reader.read(scene.href(band), block, 0, "continuous")
+    def read(
+        reader: GeoTiffReader, scene: Scene, block: Block, out: Out
+    ) -> UInt16[np.ndarray, "y x"]:
+        dn = reader.read(scene.href(band), block, 0, "continuous", out)
         return harmonised(dn.astype(np.uint16, copy=False), scene.harmonise)
 
     return read
@@ -36,8 +42,10 @@ def reflectance(band: str) -> Observe:
 def power(band: str) -> Observe:
     """Return what reads a polarisation in linear power, NaN where it is no observation, float32."""
 
-    def read(reader: GeoTiffReader, scene: Scene, block: Block) -> Float32[np.ndarray, "y x"]:
-        samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous")
+    def read(
+        reader: GeoTiffReader, scene: Scene, block: Block, out: Out
+    ) -> Float32[np.ndarray, "y x"]:
+        samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous", out)
         samples = samples.astype(np.float32, copy=False)
         samples[~is_power(samples, _SAR_NODATA)] = np.nan
         return samples

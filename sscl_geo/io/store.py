@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, cast
@@ -105,6 +106,7 @@ class Store:
         where: _Index = (*lead, ..., *window.slices)
         with reached(str(self.path)):
             array = self.array(path)
+            self._erase(path, lead, window)
             array[where] = data
             found = np.asarray(array[where])
         if not np.array_equal(found, data):
@@ -113,6 +115,19 @@ class Store:
             )
             raise ReadError(message)
         return checksum(data)
+
+    def _erase(self, path: str, lead: tuple[int, ...], window: Window) -> None:
+        """Delete the shards of a window: Zarr would read one that the array's edge cuts off."""
+        array = self.array(path)
+        shape = array.shards or array.chunks
+        across = len(shape) - len(lead) - 2
+        rows, columns = (
+            range(first // size, -(-(first + length) // size))
+            for first, length, size in zip(window[:2], window[2:], shape[-2:], strict=True)
+        )
+        for row, column in product(rows, columns):
+            key = array.metadata.encode_chunk_key((*lead, *[0] * across, row, column))
+            (self.path / path / key).delete()
 
     def read(self, path: str, lead: tuple[int, ...], window: Window) -> Shaped[np.ndarray, "..."]:
         """Return `(..., y, x)` of a window, which may reach over the array's edge: fill there.

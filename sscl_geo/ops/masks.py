@@ -41,9 +41,6 @@ unclassified (7) set no bit (ESA Sentinel-2 L2A ATBD, table of SCL values)."""
 
 LAST_CLASS = 11
 
-UNCLEAR = (0, 1, 3, 8, 9, 10)
-"""Classes of the Scene Classification Layer that are not the ground."""
-
 
 class MaskSpec(Frozen):
     """What hides the ground, in pixels of the mask's own grid (20 m).
@@ -95,13 +92,6 @@ def is_seen(bits: UInt8[np.ndarray, "y x"], spec: MaskSpec) -> Bool[np.ndarray, 
     covered = opened((bits & np.uint8(moving)) != 0, spec.opening_px)
     hidden = dilated(covered, spec.dilation_px) | ((bits & np.uint8(fixed)) != 0)
     return np.asarray(~hidden)
-
-
-def is_clear(scl: UInt8[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
-    """Where the Scene Classification Layer says that the ground was seen."""
-    table = np.ones(256, np.bool_)
-    table[list(UNCLEAR)] = False
-    return np.take(table, scl)
 
 
 def refined(mask: Shaped[np.ndarray, "y x"], factor: int) -> Shaped[np.ndarray, "fine_y fine_x"]:

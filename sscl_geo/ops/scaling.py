@@ -42,6 +42,12 @@ def centidecibel(power: Float32[np.ndarray, "*shape"], nodata: int) -> Int16[np.
     return np.where(np.isnan(kept), nodata, kept).astype(np.int16)
 
 
+def linear(stored: Int16[np.ndarray, "*shape"], nodata: int) -> Float32[np.ndarray, "*shape"]:
+    """Return hundredths of a dB as linear power; `nodata` becomes NaN."""
+    power = np.power(10.0, stored / CENTIBEL_SCALE).astype(np.float32)
+    return np.where(stored == nodata, np.float32(np.nan), power)
+
+
 def physical(
     stored: UInt16[np.ndarray, "*shape"] | Int16[np.ndarray, "*shape"], sensor: Sensor
 ) -> Float32[np.ndarray, "*shape"]:

@@ -8,20 +8,41 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen
+from sscl_geo.errors import InvalidInputError, NoSceneError
+from sscl_geo.frozen import Frozen, digest
+from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.ground import inside_bbox
 from sscl_geo.geo.legend import UNLABELLED, Legend
+from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.cubes import Cube
-from sscl_geo.io.labels import LabelSource, label_source, source_files
+from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_files
+from sscl_geo.io.layers import LayerItem, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.profile import Source
+from sscl_geo.io.signing import Signing
 from sscl_geo.io.store import Store
 
 VERSION = 1
+EVER = "2000-01-01/2099-12-31"
+
+
+class LayerSource(Frozen):
+    """Labels of a catalogue.
+
+    Attributes:
+        layer: Name of a layer in the catalogue's profile, or of its collection.
+        catalog: The catalogue; None is the one that the cube was made of.
+        datetime: `A/B`, first and last day of the layer; None takes for each pixel the raster that
+            is nearest in time to the middle of the cube.
+    """
+
+    layer: str
+    catalog: Source | None = None
+    datetime: str | None = None
 
 
 class LabelsRequest(Frozen):
@@ -29,14 +50,14 @@ class LabelsRequest(Frozen):
 
     Attributes:
         cube: The cube on whose pixels they lie.
-        source: GeoTIFF of classes, or polygons.
+        source: GeoTIFF of classes, polygons, or a layer of a catalogue.
         legend: Classes, and the source's values that mean them.
         column: Column of polygons' class numbers.
         bbox: Box in degrees outside which no label is taken; None takes all.
     """
 
     cube: Location
-    source: Path
+    source: Path | LayerSource
     legend: Legend
     column: str = "class"
     bbox: BBox | None = None
@@ -53,8 +74,8 @@ def make_labels(request: LabelsRequest, out: AnyLocation) -> float:
         PlanConflictError: Another request made what stands at `out`.
     """
     cube = Cube.open(request.cube)
-    source = label_source(request.source, request.column)
-    plan = _plan(request, cube)
+    source, identity = _source(request, cube)
+    plan = _plan(request, cube, identity)
     existing = read_plan(out)
     if existing is not None:
         existing.check(plan, out)
@@ -64,7 +85,32 @@ def make_labels(request: LabelsRequest, out: AnyLocation) -> float:
     return _share(store, cube.spec.grids)
 
 
-def _plan(request: LabelsRequest, cube: Cube) -> Plan:
+def _source(request: LabelsRequest, cube: Cube) -> tuple[LabelSource, str]:
+    """Return the labels, and a digest of what they are."""
+    if isinstance(request.source, LayerSource):
+        items, signing = _layer(request.source, cube)
+        return LayerLabels(items, signing), digest([i.model_dump(mode="json") for i in items])
+    return label_source(request.source, request.column), _sha256(source_files(request.source))
+
+
+def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
+    made_by = cube.store.plan.arguments
+    catalog = wanted.catalog or Source.model_validate(made_by["source"])
+    area = Area.model_validate(made_by["area"])
+    interval = parse_interval(wanted.datetime or EVER)
+    items = search_layer(catalog, wanted.layer, area.bbox, interval)
+    if not items:
+        raise NoSceneError(
+            f"--source stac:{wanted.layer}: no raster over the cube in {wanted.datetime or EVER}; "
+            "name another --catalog, layer or --datetime"
+        )
+    first, last = cube.spec.periods[0].start, cube.spec.periods[-1].end
+    middle = first + (last - first) / 2
+    ranked = sorted(items, key=lambda item: (abs(item.datetime.date() - middle), item.id))
+    return ranked, catalog.profile.signing
+
+
+def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
     arguments = request.model_dump(mode="json", exclude={"cube", "source"})
     return Plan(
         kind="labels",
@@ -72,13 +118,17 @@ def _plan(request: LabelsRequest, cube: Cube) -> Plan:
         arguments={
             **arguments,
             "cube": cube.store.plan.digest,
-            "source_sha256": _sha256(source_files(request.source)),
+            "source_sha256": identity,
         },
         content={
             "grids": [grid.model_dump(mode="json") for grid in cube.spec.grids],
             "legend": request.legend.model_dump(mode="json"),
         },
     )
+
+
+def _told(source: Path | LayerSource) -> str:
+    return f"stac:{source.layer}" if isinstance(source, LayerSource) else str(source)
 
 
 def _sha256(paths: tuple[Path, ...]) -> str:
@@ -94,14 +144,14 @@ def _fill(
     labelled = 0
     for grid, window in _tiles(grids):
         block = grid.block(window)
-        labels = request.legend.recode(source.on(block), str(request.source))
+        labels = request.legend.recode(source.on(block), _told(request.source))
         if request.bbox is not None:
             labels = np.where(inside_bbox(block, request.bbox), labels, np.uint8(UNLABELLED))
         labelled += int(np.count_nonzero(labels))
         store.write(f"{grid.zone}/labels", (), window, labels)
     if labelled == 0:
         raise InvalidInputError(
-            f"{request.source} has no label on the pixels of {request.cube}; check that "
+            f"{_told(request.source)} has no label on the pixels of {request.cube}; check that "
             "both cover the same place"
         )
 

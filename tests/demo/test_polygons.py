@@ -77,7 +77,7 @@ def test_polygons_are_compact_and_do_not_overlap(
     assert table.geometry.union_all().area == pytest.approx(table.geometry.area.sum())
     bounds = table.geometry.bounds
     sides = np.concatenate([bounds.maxx - bounds.minx, bounds.maxy - bounds.miny])
-    assert sides.min() >= 24
+    assert sides.min() >= 14
     assert sides.max() <= 90
 
 

@@ -1,11 +1,13 @@
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.geo.bbox import BBox
-from sscl_geo.geo.scene import Scene
+from sscl_geo.geo.scene import Scene, newest
 
 
 @st.composite
@@ -75,3 +77,60 @@ def test_a_band_has_an_address() -> None:
 def test_a_scene_survives_json(box: BBox) -> None:
     scene = scene_at(box)
     assert Scene.model_validate_json(scene.model_dump_json()) == scene
+
+
+@st.composite
+def observed(draw: st.DrawFn) -> list[Scene]:
+    """Return scenes of few datatakes, tiles, baselines, collections and grounds."""
+    wests = st.sampled_from([0.0, 0.1, 5.0])
+    scenes = [
+        scene_at(BBox(west, 0, west + 1, 1)).replace(
+            id=f"i{index}",
+            platform=draw(st.sampled_from(["sentinel-2a", "sentinel-2b"])),
+            datatake=draw(st.sampled_from(["20240501T100559", "20240502T100559"])),
+            tile=draw(st.sampled_from(["32UNU", None])),
+            baseline=draw(st.sampled_from(["02.14", "05.00", "05.11", None])),
+            collection=draw(st.sampled_from(["old", "new"])),
+        )
+        for index, west in enumerate(draw(st.lists(wests, max_size=6)))
+    ]
+    return draw(st.permutations(scenes))
+
+
+@given(observed(), st.randoms())
+def test_the_newest_do_not_depend_on_order(scenes: list[Scene], random: Random) -> None:
+    kept = newest(scenes, ("new", "old"))
+    random.shuffle(scenes)
+    assert newest(scenes, ("new", "old")) == kept
+    assert newest(kept, ("new", "old")) == kept
+
+
+@given(observed())
+def test_every_ground_and_datatake_stays_seen(scenes: list[Scene]) -> None:
+    kept = newest(scenes)
+    for scene in scenes:
+        rivals = [s for s in kept if (s.platform, s.datatake) == (scene.platform, scene.datatake)]
+        seen = shapely.union_all([rival.outline for rival in rivals]).intersection(scene.outline)
+        assert seen.area >= 0.5 * scene.outline.area
+        assert scene in kept or any((s.baseline or "") >= (scene.baseline or "") for s in rivals)
+    assert {scene.id for scene in scenes if scene.tile is None} <= {scene.id for scene in kept}
+
+
+@given(observed())
+def test_a_preferred_collection_is_only_supplemented(scenes: list[Scene]) -> None:
+    for scene in newest(scenes, ("new", "old")):
+        rivals = [
+            other.collection
+            for other in scenes
+            if scene.tile
+            and other.outline.equals(scene.outline)
+            and (other.platform, other.datatake, other.tile)
+            == (scene.platform, scene.datatake, scene.tile)
+        ]
+        assert scene.collection == "new" or "new" not in rivals
+
+
+def test_the_outline_is_the_footprint_or_the_box() -> None:
+    scene = scene_at(BBox(179, 0, -179, 2))
+    assert scene.outline.area == 4
+    assert scene.replace(footprint="POLYGON ((0 0, 1 0, 1 1, 0 0))").outline.area == 0.5

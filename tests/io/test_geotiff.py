@@ -1,21 +1,26 @@
 import math
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import rasterio.warp
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 from rasterio.enums import Resampling
 
 from sscl_geo.errors import ReadError
-from sscl_geo.geo.grid import Block
-from sscl_geo.io.readers.geotiff import Content, GeoTiffReader
+from sscl_geo.geo.grid import Block, Window
+from sscl_geo.io.patience import Patience
+from sscl_geo.io.readers.geotiff import MOST_OPEN, GeoTiffReader
 from sscl_geo.io.signing import signer
+from sscl_geo.io.warping import Content
 
 CRS = "EPSG:32633"
 LEFT, TOP = 500040.0, 5800020.0
@@ -121,36 +126,99 @@ def test_other_pixels_are_those_of_warping_the_whole_file(
 
 
 def is_close(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether pixels differ by no more than the rounding of PROJ's last bits to a whole number."""
+    """Whether pixels differ by no more than the rounding to a whole number."""
     return bool(np.abs(one.astype(int) - other.astype(int)).max() <= 1)
 
 
-@pytest.mark.parametrize("crs", [CRS, "EPSG:3035"])
-@pytest.mark.parametrize("gsd", [10, 20])
-@pytest.mark.parametrize("content", ["continuous", "classes"])
-def test_a_pixel_does_not_depend_on_the_block_it_is_read_in(
-    reader: GeoTiffReader, file: str, crs: str, gsd: int, content: Content
+WIDE = 320
+kinds = st.sampled_from(
+    [(content, gsd) for content in ("continuous", "classes") for gsd in (10, 20)]
+)
+windows = st.builds(
+    lambda y, x, height, width: Window(y, x, min(height, WIDE - y), min(width, WIDE - x)),
+    *[st.integers(0, WIDE - 1)] * 2,
+    *[st.integers(1, WIDE)] * 2,
+)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files that lie about a corner of four cells of each CRS below."""
+    random = np.random.default_rng(6)
+    values = random.integers(0, 9, (WIDE, WIDE))
+    folder = tmp_path_factory.mktemp("wide")
+    return {
+        kind: write(folder / f"{kind}.tif", (values * factor).astype(kind))
+        for kind, factor in (("uint16", 500), ("float32", 0.01))
+    }
+
+
+@reuse
+@given(kinds, st.sampled_from(["EPSG:3035", "EPSG:32632", CRS]), st.booleans(), windows)
+def test_a_pixel_has_the_same_bits_whatever_block_it_is_read_in(
+    reader: GeoTiffReader,
+    wide: dict[str, str],
+    kind: tuple[Content, int],
+    crs: str,
+    is_float: bool,
+    window: Window,
 ) -> None:
-    x, y = rasterio.warp.transform(CRS, crs, [LEFT - 97.3], [TOP + 44.9])
-    side = 1100 // gsd
-    corner = Affine(gsd, 0, x[0], 0, -gsd, y[0])
-    whole = reader.read(file, Block(crs, corner, side, side), 0, content)
+    (content, gsd), path = kind, wide["float32" if is_float else "uint16"]
+    x, y = rasterio.warp.transform(CRS, crs, [LEFT], [TOP])
+    # On the lattice where projections differ, off it in the file's own.
+    off = 3.7 if crs == CRS else 0
+    corner = Affine(gsd, 0, x[0] // 60 * 60 - off, 0, -gsd, y[0] // 60 * 60 + off)
+    whole = reader.read(path, Block(crs, corner, WIDE, WIDE), 0, content)
+    moved = corner @ Affine.translation(window.x, window.y)
+    part = reader.read(path, Block(crs, moved, window.height, window.width), 0, content)
     assert whole.any()
-    for row, column, height, width in (
-        (0, 0, 7, 7),
-        (13, 5, 20, 20),
-        (29, 31, 24, 2),
-        (9, 7, 3, 40),
-    ):
-        moved = Affine(gsd, 0, x[0] + gsd * column, 0, -gsd, y[0] - gsd * row)
-        part = reader.read(file, Block(crs, moved, height, width), 0, content)
-        assert is_close(part, whole[row : row + height, column : column + width])
+    assert part.tobytes() == np.ascontiguousarray(whole[window.slices]).tobytes()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3035", "EPSG:32632", "EPSG:6933", "EPSG:3413"])
+def test_pixels_lie_where_proj_puts_them(tmp_path: Path, reader: GeoTiffReader, crs: str) -> None:
+    """Every pixel of these files tells its own place, and so does every one interpolated."""
+    column, row = np.meshgrid(np.arange(600) + 0.5, np.arange(600) + 0.5)
+    files = [
+        write(tmp_path / f"{name}.tif", place.astype(np.float32), nodata=-1)
+        for name, place in (("column", column), ("row", row))
+    ]
+    x, y = rasterio.warp.transform(CRS, crs, [LEFT + 3000], [TOP - 3000])
+    block = Block(
+        crs, Affine(10, 0, x[0] // 10 * 10 - 1000, 0, -10, y[0] // 10 * 10 + 1000), 200, 200
+    )
+    found = [reader.read(path, block, -1, "continuous") for path in files]
+    across, down = block.transform @ np.meshgrid(np.arange(200) + 0.5, np.arange(200) + 0.5)
+    there = Transformer.from_crs(crs, CRS, always_xy=True).transform(across, down)
+    expected = ((there[0] - LEFT) / 10, (TOP - there[1]) / 10)
+    for place, right in zip(found, expected, strict=True):
+        assert (place >= 0).all()
+        assert np.abs(place - right).max() < 0.02
+
+
+def test_an_overview_is_the_whole_file_thinned(
+    reader: GeoTiffReader, file: str, array: np.ndarray
+) -> None:
+    assert np.array_equal(reader.overview(file, 1000), array)
+    assert np.array_equal(reader.overview(file, HEIGHT // 2), array[1::2, 1::2])
 
 
 def test_a_block_off_the_file_has_no_data(reader: GeoTiffReader, file: str) -> None:
     far = block_at(100000.37, 0.21, 6, 5)
     assert not reader.read(file, far, 0, "continuous").any()
     assert not reader.read(file, block_at(100000, 0, 6, 5), 0, "continuous").any()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.37])
+def test_nodata_may_be_nan(tmp_path: Path, shift: float) -> None:
+    values = np.linspace(0.01, 1, 400, dtype=np.float32).reshape(20, 20)
+    values[4:9, 6:15] = -1
+    path = write(tmp_path / "power.tif", values, nodata=-1)
+    with GeoTiffReader(signer("none")) as reader:
+        found = reader.read(path, block_at(shift, shift, 20, 20), math.nan, "continuous")
+    assert np.isnan(found[5:8, 7:14]).all()
+    assert (found[10:18, 1:18] > 0).all()
+    assert found[~np.isnan(found)].min() > 0
 
 
 @pytest.mark.parametrize("missing", [-32768.0, math.nan, -1.0])
@@ -177,14 +245,73 @@ def test_the_first_of_several_opens_does_not_hide_another_file(
     assert np.array_equal(reader.read(file, block, 0, "continuous"), array)
 
 
-def with_secret(href: str) -> str:
-    return f"{href}?sig=secret&se=2030"
+class Secret:
+    """A signer whose signatures nobody asks for."""
+
+    def __call__(self, href: str) -> str:
+        return f"{href}?sig=secret&se=2030"
+
+    def renew(self, href: str) -> None:
+        pytest.fail(f"renewed {href}")
+
+
+def test_files_beyond_the_most_are_closed_and_read_again(tmp_path: Path, array: np.ndarray) -> None:
+    paths = [write(tmp_path / f"{i}.tif", array + np.uint16(i)) for i in range(MOST_OPEN + 3)]
+    block = block_at(0, 0, 4, 4)
+    before = psutil.Process().num_fds()
+    with GeoTiffReader(signer("none")) as reader:
+        for i, path in [*enumerate(paths), *enumerate(paths)]:
+            found = reader.read(path, block, 0, "continuous")
+            assert np.array_equal(found, array[:4, :4] + np.uint16(i))
+        assert psutil.Process().num_fds() - before <= MOST_OPEN
+    assert psutil.Process().num_fds() <= before
+
+
+def test_sidecars_are_not_believed(tmp_path: Path, array: np.ndarray) -> None:
+    path = write(tmp_path / "a.tif", array)
+    (tmp_path / "a.tif.aux.xml").write_text(
+        "<PAMDataset><GeoTransform>0,1,0,0,0,-1</GeoTransform></PAMDataset>"
+    )
+    (tmp_path / "a.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
+    with GeoTiffReader(signer("none")) as reader:
+        found = reader.read(path, block_at(0, 0, HEIGHT, WIDTH), 0, "continuous")
+    assert np.array_equal(found, array)
+
+
+def test_a_file_without_a_place_on_earth_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.tif"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="GTiff", height=8, width=8, count=1, dtype="uint8"
+        ) as target:
+            target.write(np.ones((8, 8), np.uint8), 1)
+        with (
+            GeoTiffReader(signer("none")) as reader,
+            pytest.raises(ReadError, match=r"nowhere\.tif .* no coordinate reference system"),
+        ):
+            reader.read(str(path), block_at(0, 0, 8, 8), 0, "continuous")
+
+
+def test_a_file_whose_blocks_are_a_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=20000, width=20000, count=1, dtype="uint16", crs=CRS,
+        transform=Affine(10, 0, LEFT, 0, -10, TOP), compress="deflate", sparse_ok=True,
+        blockysize=20000,
+    ):  # fmt: skip
+        pass
+    with (
+        GeoTiffReader(signer("none")) as reader,
+        pytest.raises(ReadError, match=r"bomb\.tif .* larger than 512 MiB; tile it"),
+    ):
+        reader.read(str(path), block_at(0, 0, 8, 8), 0, "continuous")
 
 
 def test_an_absent_file_is_an_error_that_tells_no_signature(tmp_path: Path) -> None:
     path = tmp_path / "absent.tif"
     with (
-        GeoTiffReader(with_secret) as reader,
+        GeoTiffReader(Secret()) as reader,
         pytest.raises(ReadError, match=r"absent\.tif cannot be read: \S") as error,
     ):
         reader.read(str(path), block_at(0, 0, 2, 2), 0, "continuous")
@@ -197,8 +324,8 @@ def test_a_server_that_does_not_answer_is_an_error_that_tells_no_signature() -> 
         probe.bind(("127.0.0.1", 0))
         href = f"http://127.0.0.1:{probe.getsockname()[1]}/a.tif"
     with (
-        GeoTiffReader(with_secret) as reader,
-        pytest.raises(ReadError, match=f"{href} cannot be read: ") as error,
+        GeoTiffReader(Secret(), Patience(attempts=2, first_pause=0.01)) as reader,
+        pytest.raises(ReadError, match=f"{href} cannot be read: .*refused") as error,
     ):
         reader.read(href, block_at(0, 0, 2, 2), 0, "continuous")
     assert "secret" not in str(error.value)

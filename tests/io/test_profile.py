@@ -21,11 +21,29 @@ def test_a_shipped_profile_names_sensors_and_bands_that_exist(path: Path) -> Non
     for name, place in profile.sensors.items():
         sensor: Sensor = plugins.find("sscl_geo.sensors", name).SENSOR
         assert set(place.assets) <= {band.name for band in sensor.bands}
-        assert len({*place.assets.values()}) == len(place.assets)
+        keys = [
+            key
+            for keys in place.assets.values()
+            for key in ([keys] if isinstance(keys, str) else keys)
+        ]
+        assert len({*keys}) == len(keys)
         assert place.collections
         is_optical = sensor.kind == "optical"
         assert bool(place.offset_witnesses) is is_optical
         assert (place.mask is not None) is is_optical
+
+        assert set(place.offset_rules) <= set(place.collections)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_a_shipped_profile_s_layers_are_classes_of_a_legend_or_measurements(path: Path) -> None:
+    for layer in read_yaml(Profile, path).layers.values():
+        if layer.content == "continuous":
+            assert (bool(layer.units), layer.legend) == (True, None)
+            continue
+        assert layer.legend is not None
+        legend = read_yaml(Legend, plugins.shipped("catalogs") / "legends" / f"{layer.legend}.yaml")
+        assert layer.nodata not in {item.value for item in legend.classes}
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -52,6 +70,13 @@ def test_a_url_is_read_with_the_generic_profile_unless_another_is_named() -> Non
     named = source("http://127.0.0.1:1/stac", "earth-search")
     assert (named.profile.name, named.address) == ("earth-search", "http://127.0.0.1:1/stac")
     assert named.root is None
+
+
+def test_a_collection_may_have_an_offset_rule_of_its_own() -> None:
+    place = source("earth-search").profile.sensors["sentinel2_l2a"]
+    assert place.offset_rule("sentinel-2-l2a").on_conflict == "pixels"
+    assert place.offset_rule("sentinel-2-c1-l2a").on_conflict == "refuse"
+    assert place.offset_rule("sentinel-2-c1-l2a").witnesses == place.offset_witnesses
 
 
 def test_the_host_of_an_api_may_serve_its_assets_too() -> None:
@@ -92,3 +117,9 @@ def test_a_profile_with_an_unknown_witness_is_refused_with_its_file(tmp_path: Pa
     )
     with pytest.raises(InvalidInputError, match=r"own\.yaml: .*offset_witnesses"):
         source(str(path))
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(InvalidInputError, match=r"\.netrc") as error:
+        source("https://me:secret@stac.example.org/v1")
+    assert "secret" not in str(error.value)

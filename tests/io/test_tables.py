@@ -9,7 +9,7 @@ from shapely.geometry import Point
 
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.scene import Scene
-from sscl_geo.io.tables import read_scenes, records_table, scenes_table
+from sscl_geo.io.tables import SearchRecord, read_record, read_scenes, records_table, scenes_table
 
 EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
 BOXES = st.builds(
@@ -64,6 +64,16 @@ def test_the_table_opens_as_geoparquet() -> None:
     assert around.intersects(Point(179.5, -17))
     assert around.intersects(Point(-179.5, -17))
     assert not around.intersects(Point(0, -17))
+
+
+def test_the_table_keeps_where_and_when_it_was_searched() -> None:
+    scenes = [scene(BBox(9, 48, 10, 49), EPOCH)]
+    record = SearchRecord(catalog="https://stac.example.org/v1", query="ab12", asked=EPOCH)
+    content = scenes_table(scenes, record)
+    assert read_record(content) == record
+    assert read_record(scenes_table(scenes)) is None
+    assert read_scenes(content) == read_scenes(scenes_table(scenes)) == tuple(scenes)
+    assert geopandas.read_parquet(io.BytesIO(content)).crs == "EPSG:4326"
 
 
 def test_records_keep_their_order_and_tell_nested_values_as_json() -> None:

@@ -44,7 +44,7 @@ def real_cubes(
         out = folder / f"{number:02d}.zarr"
         year = place.day[:4]
         request = IngestRequest(
-            source=source(real_api),
+            source=source(real_api, str(Path(__file__).with_name("samples.yaml"))),
             area=Area(bbox=place.bbox),
             datetime=f"{year}-01-01/{year}-12-31",
             period="P1Y",

@@ -11,11 +11,17 @@ import pytest
 import rasterio
 import xarray
 
+from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.profile import source
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.ingest import IngestRequest, ingest
+from sscl_geo.stages.labels import LabelsRequest, make_labels
+from sscl_geo.stages.report import ReportRequest, make_report
+from sscl_geo.stages.report.season import season_curves
 
 ZONE = "epsg32631"
 
@@ -105,3 +111,27 @@ def test_radar_of_another_product_has_an_array_of_its_own(cube: Path) -> None:
     vv = group.s1_grd.sel(band_s1_grd="VV")
     assert -16 < float(vv.mean()) < -6
     assert int(group.n_valid_s1_grd.max()) >= 9
+
+
+def test_the_season_follows_the_crop_calendar(realdata: Path, cube: Path, tmp_path: Path) -> None:
+    """Maize after a winter cover crop: bare in May, green in July, harvested in September.
+
+    Grassland dries in the drought of 2018 and recovers; what is built stays as it is.
+    """
+    source = next((realdata / "stac" / "land-cover").glob("WORLD*/data.tif"))
+    legend = read_yaml(Legend, Path(__file__).with_name("flanders-legend.yaml"))
+    make_labels(LabelsRequest(cube=cube, source=source, legend=legend), tmp_path / "labels.zarr")
+    curves = season_curves(Cube.open(cube), Classes.open(tmp_path / "labels.zarr", "labels"))
+    months = ("March", "April", "May", "June", "July", "August", "September")
+    crop, grass, other = (dict(zip(months, curve.ndvi, strict=True)) for curve in curves)
+    assert min(crop, key=lambda month: crop[month]) == "May"
+    assert max(crop, key=lambda month: crop[month]) == "July"
+    assert crop["July"] - crop["May"] > 0.3 < crop["July"] - crop["September"]
+    assert min(grass, key=lambda month: grass[month]) == "August"
+    assert max(grass, key=lambda month: grass[month]) == "April"
+    assert grass["September"] - grass["August"] > 0.2
+    assert max(other.values()) - min(other.values()) < 0.2
+    report = ReportRequest(title="Flanders", cube=cube, labels=tmp_path / "labels.zarr")
+    page = make_report(report, tmp_path / "report").read_text()
+    assert "Median NDVI in each period" in page
+    assert page.count("Sentinel-2 true colour") >= 7

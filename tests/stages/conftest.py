@@ -14,6 +14,7 @@ from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.profile import source
+from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
 from sscl_geo.learn.study import Study
 from sscl_geo.plugins import shipped
 from sscl_geo.runtime.gang import Ranks
@@ -94,10 +95,16 @@ def learned(
 def content(store: Path) -> dict[str, bytes]:
     """Return every file of a store but the ledger, whose lines come in the order of finishing."""
     return {
-        path.relative_to(store).as_posix(): path.read_bytes()
+        path.relative_to(store).as_posix(): bare(path)
         for path in sorted(store.rglob("*"))
         if path.is_file() and path.name != "ledger.jsonl"
     }
+
+
+def bare(path: Path) -> bytes:
+    """Return a file's bytes; of the scenes without the record of when they were asked for."""
+    content = path.read_bytes()
+    return scenes_table(read_scenes(content)) if path.name == SCENES else content
 
 
 @pytest.fixture(scope="session", name="content")

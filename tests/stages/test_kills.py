@@ -1,16 +1,15 @@
 """SIGKILL of driver, worker and scheduler at random moments: the same bytes after another run."""
 
 import contextlib
+import json
 import multiprocessing
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -34,43 +33,39 @@ def run(request: IngestRequest, out: AnyLocation, machines: Machines) -> None:
         ingest(request, out, machines)
 
 
+class Alone(NamedTuple):
+    """A request, the cube of a life that was left alone, and how long that life was."""
+
+    request: IngestRequest
+    cube: Path
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def request_and_cube(
-    world: Any, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[IngestRequest, Path]:
+def alone(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Alone:
     request = world.request(sensors=("sentinel2_l2a",))
     out = tmp_path_factory.mktemp("alone") / "cube.zarr"
-    ingest(request, out, Machines())
-    return request, out
+    started = time.monotonic()
+    life = SPAWN.Process(target=run, args=(request, out, Machines()))
+    life.start()
+    life.join()
+    return Alone(request, out, time.monotonic() - started)
 
 
-def moments(rng: random.Random, out: Path) -> Iterator[float]:
-    """Wait until a life has begun to write, then yield a random moment later."""
-    deadline = time.monotonic() + 60
-    before = set(out.parent.rglob("*"))
-    while set(out.parent.rglob("*")) <= before and time.monotonic() < deadline:
-        time.sleep(0.005)
-    yield rng.uniform(0, 0.6)
-
-
-def test_a_driver_killed_at_random_moments(
-    request_and_cube: tuple[IngestRequest, Path], tmp_path: Path, content: Content
-) -> None:
-    request, cube = request_and_cube
+def test_a_driver_killed_at_random_moments(alone: Alone, tmp_path: Path, content: Content) -> None:
     kills = 0
     for number in range(ROUNDS):
         rng = random.Random(number)  # noqa: S311 - moments, not secrets
         out = tmp_path / f"{number}.zarr"
         for _ in range(KILLS):
-            life = SPAWN.Process(target=run, args=(request, out, Machines()))
+            life = SPAWN.Process(target=run, args=(alone.request, out, Machines()))
             life.start()
-            for moment in moments(rng, out):
-                life.join(moment)
+            life.join(rng.uniform(0, 0.8 * alone.seconds))
             kills += life.is_alive()
             life.kill()
             life.join()
-        ingest(request, out, Machines())
-        assert content(out) == content(cube)
+        ingest(alone.request, out, Machines())
+        assert content(out) == content(alone.cube)
     assert kills >= ROUNDS
 
 
@@ -94,59 +89,62 @@ def test_a_driver_killed_at_random_moments_that_writes_to_a_bucket(
     assert made == content(cube)
 
 
+class Cluster(NamedTuple):
+    """A scheduler and its two workers, each a process of its own."""
+
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: tuple[subprocess.Popen[bytes], ...]
+
+    def kill(self, victim: str, rng: random.Random) -> None:
+        process = self.scheduler if victim == "scheduler" else rng.choice(self.workers)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Return what starts a scheduler with two workers, and kills the one before."""
+def scheduler(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
+    """Return what starts a cluster; all of them are gone after the test."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start() -> str:
-        kill_all()
+    def start() -> Cluster:
         file = tmp_path / f"scheduler-{len(running)}.json"
         words = ["--scheduler-file", str(file), "--no-dashboard"]
-        dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
-        running.append(launch([*dask, "--port", "0", *words]))
+        first = launch("scheduler", "--host", "127.0.0.1", "--port", "0", *words)
         while not file.exists():
             time.sleep(0.05)
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
-        running.append(launch([*worker, "--nworkers", "2", *words]))
-        return f"file:{file}"
-
-    def kill_all() -> None:
-        for process in running:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-            process.kill()
-            process.wait()
+        quick = ("--nthreads", "1", "--no-nanny", "--death-timeout", "20")
+        workers = tuple(launch("worker", *quick, *words) for _ in range(2))
+        running.extend((first, *workers))
+        return Cluster(json.loads(file.read_text())["address"], first, workers)
 
     yield start
-    kill_all()
+    for process in running:
+        process.kill()
+        process.wait()
 
 
-def launch(command: list[str]) -> subprocess.Popen[bytes]:
+def launch(what: str, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_a_worker_killed_at_random_moments(
-    request_and_cube: tuple[IngestRequest, Path], tmp_path: Path, content: Content
+def test_workers_and_scheduler_killed_at_random_moments(
+    alone: Alone, tmp_path: Path, content: Content, scheduler: Callable[[], Cluster]
 ) -> None:
-    request, cube = request_and_cube
-    machines = Machines(executor="dask")
-    out, rng, kills = tmp_path / "cube.zarr", random.Random(1), 0  # noqa: S311
-    life = SPAWN.Process(target=run, args=(request, out, machines), daemon=False)
-    life.start()
-    while life.is_alive() and kills < 6:
-        life.join(rng.uniform(0.2, 1.0))
-        workers = [p for p in psutil.Process(life.pid).children(recursive=True) if is_worker(p)]
-        if workers and out.exists():
-            os.kill(rng.choice(workers).pid, signal.SIGKILL)
-            kills += 1
-    life.join()
-    ingest(request, out, Machines())
+    rng, out, kills = random.Random(1), tmp_path / "cube.zarr", 0  # noqa: S311
+    for victim in ("worker", "scheduler", "worker", "scheduler"):
+        cluster = scheduler()
+        machines = Machines(executor="dask", address=cluster.address)
+        life = SPAWN.Process(target=run, args=(alone.request, out, machines))
+        life.start()
+        life.join(rng.uniform(0.3, 0.9) * alone.seconds)
+        kills += life.is_alive()
+        cluster.kill(victim, rng)
+        life.join(60)
+        assert not life.is_alive()
+    ingest(alone.request, out, Machines())
     assert kills >= 1
-    assert content(out) == content(cube)
-
-
-def is_worker(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return "spawn_main" in " ".join(process.cmdline())
-    return False
+    assert content(out) == content(alone.cube)

@@ -9,7 +9,7 @@ import rasterio
 import xarray
 
 from sscl_geo.demo.items import CRS, ground_transform
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, NoSceneError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import map_layout
@@ -18,7 +18,7 @@ from sscl_geo.io.publish.cog import write_cog
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.stages.evaluate import evaluate
-from sscl_geo.stages.labels import LabelsRequest, make_labels
+from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
 
 
 def test_labels_of_another_place_are_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
@@ -52,6 +52,29 @@ def test_labels_are_the_truth_where_the_truth_is_and_nothing_elsewhere(
     place = np.s_[top : top + truth.shape[0], left : left + truth.shape[1]]
     assert np.array_equal(group.labels.values[place], truth)
     assert (group.labels.values != 0).sum() == (truth != 0).sum()
+
+
+def test_labels_of_a_catalogue_s_layer_are_those_of_its_raster(
+    learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    request = LabelsRequest(
+        cube=learned.cube, source=LayerSource(layer="land-cover"), legend=dfc2020
+    )
+    make_labels(request, tmp_path / "labels.zarr")
+    by_file, by_layer = (
+        xarray.open_zarr(path, group="epsg32633").labels.values
+        for path in (learned.labels, tmp_path / "labels.zarr")
+    )
+    assert np.array_equal(by_file, by_layer)
+
+
+def test_a_layer_that_is_not_there_is_told(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
+    absent = LabelsRequest(cube=learned.cube, source=LayerSource(layer="snow"), legend=dfc2020)
+    with pytest.raises(InvalidInputError, match="layer 'snow': generic has land-cover"):
+        make_labels(absent, tmp_path / "labels.zarr")
+    early = LayerSource(layer="land-cover", datetime="2001-01-01/2001-12-31")
+    with pytest.raises(NoSceneError, match="no raster over the cube in 2001-01-01/2001-12-31"):
+        make_labels(absent.replace(source=early), tmp_path / "labels.zarr")
 
 
 def test_a_map_that_is_absent_is_said_to_be(learned: Any, tmp_path: Path) -> None:

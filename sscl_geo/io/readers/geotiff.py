@@ -1,57 +1,33 @@
 """Reading blocks of GeoTIFFs, local or by HTTP ranges, on any grid."""
 
-import math
-import re
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import TypeVar
 
 import numpy as np
 import rasterio
-import rasterio.warp
-from affine import Affine
 from jaxtyping import Shaped
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
 
 from sscl_geo.errors import ReadError
-from sscl_geo.geo.grid import Block, Window
+from sscl_geo.geo.grid import Block
+from sscl_geo.io.answers import Span
+from sscl_geo.io.dataset import Dataset
+from sscl_geo.io.gdal import SETTINGS
+from sscl_geo.io.patience import Patience
+from sscl_geo.io.ranges import RangeClient
+from sscl_geo.io.remote import DamagedError
 from sscl_geo.io.signing import Signer
 from sscl_geo.io.trust import redacted
+from sscl_geo.io.warping import Content, warped
+from sscl_geo.io.windows import own_window, read_padded, thinned
 
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 0.5,
-    "GDAL_HTTP_TIMEOUT": 60,
-    "GDAL_HTTP_CONNECTTIMEOUT": 10,
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_CACHEMAX": 128,
-    "VSI_CACHE": True,
-}
-ATTEMPTS = 3
-FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; each further pause is twice as long."""
+MOST_OPEN = 64
+"""Files that a reader holds open; beyond it the least recently used is closed."""
 
-_ON_LATTICE = 1e-3
-"""A block whose corner is this close to a pixel's corner, in pixels, needs no resampling."""
-
-_COARSER = 1.5
-"""A block whose pixels are this many times the source's is averaged instead of interpolated."""
-
-METRES_PER_DEGREE = 111_320.0
-
-_QUERY = re.compile(r"\?[^\s'\"]*")
-
-Content = Literal["continuous", "classes"]
-
-
-class _Raster(NamedTuple):
-    array: Shaped[np.ndarray, "y x"]
-    transform: Affine
-    crs: str
-    nodata: float
+Result = TypeVar("Result")
 
 
 class GeoTiffReader:
@@ -59,15 +35,20 @@ class GeoTiffReader:
 
     Args:
         sign: Turns an unsigned address into one that can be read now.
+        patience: When to try again; by default `Patience()`.
+        seed: Of the pauses between attempts.
     """
 
-    def __init__(self, sign: Signer) -> None:
-        self._sign = sign
-        self._open: dict[str, rasterio.DatasetReader] = {}
+    def __init__(self, sign: Signer, patience: Patience | None = None, seed: int = 0) -> None:
+        self._patience = patience or Patience()
+        self._client = RangeClient(sign, self._patience, seed)
+        self._random = np.random.default_rng(seed)
+        self._open: OrderedDict[str, Dataset] = OrderedDict()
         self._stack = ExitStack()
 
     def __enter__(self) -> "GeoTiffReader":
-        self._stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
+        self._stack.enter_context(rasterio.Env(**SETTINGS))
+        self._stack.callback(self._client.close)
         return self
 
     def __exit__(
@@ -76,148 +57,96 @@ class GeoTiffReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for dataset in self._open.values():
-            dataset.close()
-        self._open.clear()
+        for href in list(self._open):
+            self._forget(href)
         self._stack.close()
 
     def read(
-        self, href: str, block: Block, nodata: float, content: Content
+        self,
+        href: str,
+        block: Block,
+        nodata: float,
+        content: Content,
+        out: Shaped[np.ndarray, "y x"] | None = None,
     ) -> Shaped[np.ndarray, "y x"]:
         """Return the first band on the pixels of a block, in the file's own type.
 
         Args:
             href: Unsigned address of a GeoTIFF.
             block: The pixels wanted. Where they are the file's own, they are returned untouched;
-                else continuous values are interpolated (bilinear) or, on coarser pixels, averaged,
-                and classes take the nearest or the most frequent value.
+                else they are those of `warped`.
             nodata: Value of the returned pixels that have no data, also of those outside the file.
             content: What the values mean.
-
-        A resampled pixel may differ by the rounding of the last bits of PROJ between blocks.
+            out: An array to fill and return, if it is of the file's type.
 
         Raises:
-            ReadError: The file could not be read in `ATTEMPTS` attempts.
+            ReadError: The file cannot be read.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                return _on_block(self._dataset(href), block, nodata, content)
-            except RasterioIOError as error:
-                self._forget(href)
-                cause = _brief(error)
-                if attempt + 1 < ATTEMPTS:
-                    time.sleep(FIRST_PAUSE * 2**attempt)
-        raise ReadError(f"{redacted(href)} cannot be read: {cause}")
 
-    def _dataset(self, href: str) -> rasterio.DatasetReader:
+        def act(dataset: rasterio.DatasetReader) -> Shaped[np.ndarray, "y x"]:
+            mine = out if out is not None and out.dtype == dataset.dtypes[0] else None
+            return _on_block(dataset, block, nodata, content, mine)
+
+        return self._undamaged(href, act)
+
+    def overview(self, href: str, longest_px: int) -> Shaped[np.ndarray, "y x"]:
+        """Return the first band thinned to at most `longest_px` pixels a side, nodata as it is.
+
+        Raises:
+            ReadError: The file cannot be read.
+        """
+        return self._undamaged(href, lambda dataset: thinned(dataset, longest_px))
+
+    def _undamaged(self, href: str, act: Callable[[rasterio.DatasetReader], Result]) -> Result:
+        """Return what is made of a file; damaged bytes are fetched anew until they come twice."""
+        before: dict[Span, bytes] = {}
+        for attempt in range(1, self._patience.attempts + 1):
+            try:
+                return self._once(href, act)
+            except DamagedError as error:
+                damage = error
+            is_same = not damage.evidence or _agree(before, damage.evidence)
+            is_permanent = is_same and not damage.is_passing
+            if is_permanent:
+                break
+            before = damage.evidence
+            time.sleep(self._patience.pause(attempt, self._random))
+        message = f"{redacted(href)} cannot be read: {damage} (attempts: {attempt})"
+        raise ReadError(message, is_permanent=is_permanent)
+
+    def _once(self, href: str, act: Callable[[rasterio.DatasetReader], Result]) -> Result:
+        try:
+            return self._dataset(href).use(act)
+        except BaseException:
+            self._forget(href)
+            raise
+
+    def _dataset(self, href: str) -> Dataset:
         if href not in self._open:
-            self._open[href] = rasterio.open(self._sign(href), driver="GTiff", sharing=False)
+            while len(self._open) >= MOST_OPEN:
+                self._forget(next(iter(self._open)))
+            self._open[href] = Dataset(href, self._client)
+        self._open.move_to_end(href)
         return self._open[href]
 
     def _forget(self, href: str) -> None:
-        dataset = self._open.pop(href, None)
-        if dataset is not None:
-            dataset.close()
+        self._open.pop(href).close()
 
 
 def _on_block(
-    dataset: rasterio.DatasetReader, block: Block, nodata: float, content: Content
+    dataset: rasterio.DatasetReader,
+    block: Block,
+    nodata: float,
+    content: Content,
+    out: Shaped[np.ndarray, "y x"] | None,
 ) -> Shaped[np.ndarray, "y x"]:
-    window = _own_pixels(dataset, block)
+    window = own_window(dataset, block)
     if window is not None:
-        return _read_padded(dataset, window, nodata)
-    return _warped(dataset, block, nodata, content)
+        return read_padded(dataset, window, nodata, out)
+    return warped(dataset, block, nodata, content)
 
 
-def _own_pixels(dataset: rasterio.DatasetReader, block: Block) -> Window | None:
-    to_pixel = ~dataset.transform @ block.transform
-    corner = (to_pixel.c, to_pixel.f)
-    is_same = (
-        dataset.crs == rasterio.CRS.from_user_input(block.crs)
-        and np.allclose((to_pixel.a, to_pixel.e, to_pixel.b, to_pixel.d), (1, 1, 0, 0), atol=1e-9)
-        and all(abs(value - round(value)) < _ON_LATTICE for value in corner)
-    )
-    if not is_same:
-        return None
-    return Window(round(corner[1]), round(corner[0]), block.height, block.width)
-
-
-def _read_padded(
-    dataset: rasterio.DatasetReader, window: Window, nodata: float
-) -> Shaped[np.ndarray, "y x"]:
-    top, left = max(window.y, 0), max(window.x, 0)
-    bottom = min(window.y + window.height, dataset.height)
-    right = min(window.x + window.width, dataset.width)
-    out = np.full((window.height, window.width), nodata, dataset.dtypes[0])
-    if top < bottom and left < right:
-        inner = dataset.read(1, window=((top, bottom), (left, right)))
-        _replace_nodata(inner, dataset.nodata, nodata)
-        rows = slice(top - window.y, bottom - window.y)
-        out[rows, left - window.x : right - window.x] = inner
-    return out
-
-
-def _warped(
-    dataset: rasterio.DatasetReader, block: Block, nodata: float, content: Content
-) -> Shaped[np.ndarray, "y x"]:
-    crs = rasterio.CRS.from_user_input(block.crs)
-    bounds = rasterio.warp.transform_bounds(crs, dataset.crs, *block.bounds)
-    ratio = block.transform.a / _metres(dataset)
-    out = np.full((block.height, block.width), nodata, dataset.dtypes[0])
-    raster = _around(dataset, bounds, margin=2 + 2 * math.ceil(ratio), nodata=nodata)
-    if raster is None:
-        return out
-    rasterio.warp.reproject(
-        raster.array,
-        out,
-        src_transform=raster.transform,
-        src_crs=raster.crs,
-        src_nodata=nodata,
-        dst_transform=block.transform,
-        dst_crs=crs,
-        dst_nodata=nodata,
-        resampling=_resampling(content, ratio),
-        # The exact transform and a fixed kernel, so that a pixel does not depend on its block.
-        tolerance=0.0,
-        XSCALE=1 / ratio,
-        YSCALE=1 / ratio,
-    )
-    return out
-
-
-def _replace_nodata(array: Shaped[np.ndarray, "y x"], old: float | None, new: float) -> None:
-    if np.issubdtype(array.dtype, np.floating):
-        array[~np.isfinite(array)] = new
-    if old is not None and old != new:
-        array[array == old] = new
-
-
-def _metres(dataset: rasterio.DatasetReader) -> float:
-    side = float(dataset.res[0])
-    return side * METRES_PER_DEGREE if dataset.crs.is_geographic else side
-
-
-def _around(
-    dataset: rasterio.DatasetReader, bounds: tuple[float, ...], margin: int, nodata: float
-) -> _Raster | None:
-    to_pixel = ~dataset.transform
-    columns, rows = zip(*(to_pixel @ corner for corner in (bounds[:2], bounds[2:])), strict=True)
-    left, right = max(math.floor(min(columns)) - margin, 0), math.ceil(max(columns)) + margin
-    top, bottom = max(math.floor(min(rows)) - margin, 0), math.ceil(max(rows)) + margin
-    right, bottom = min(right, dataset.width), min(bottom, dataset.height)
-    if left >= right or top >= bottom:
-        return None
-    array = _read_padded(dataset, Window(top, left, bottom - top, right - left), nodata)
-    transform = dataset.transform @ Affine.translation(left, top)
-    return _Raster(array, transform, dataset.crs, nodata)
-
-
-def _resampling(content: Content, ratio: float) -> Resampling:
-    if content == "classes":
-        return Resampling.mode if ratio > _COARSER else Resampling.nearest
-    return Resampling.average if ratio > _COARSER else Resampling.bilinear
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _QUERY.sub("", lines[0])[:300]
+def _agree(before: dict[Span, bytes], now: dict[Span, bytes]) -> bool:
+    """Whether what was fetched twice is the same, and something was."""
+    both = before.keys() & now.keys()
+    return bool(both) and all(before[span] == now[span] for span in both)

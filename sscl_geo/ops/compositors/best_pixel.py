@@ -6,6 +6,7 @@ from jaxtyping import UInt8, UInt16
 from sscl_geo.ops.observation import NODATA, Composite
 
 JOINT = True
+BY_QUALITY = True
 
 
 def composite(

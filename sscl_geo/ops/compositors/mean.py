@@ -6,6 +6,7 @@ from jaxtyping import UInt8, UInt16
 from sscl_geo.ops.observation import NODATA, Composite, strips
 
 JOINT = False
+BY_QUALITY = False
 
 MOST_PX = 2**14
 """Pixels of a strip; its sums stay in a core's cache."""

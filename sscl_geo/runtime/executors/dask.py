@@ -4,22 +4,25 @@ A bounded window of tasks is submitted at a time, so that the scheduler's load d
 the plan.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
+from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import ClusterError, InvalidInputError
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
 TASKS_PER_THREAD = 3
 CONNECT_SECONDS = 10
 
 # A paused worker hangs a job and a dying one is replaced, so nothing pauses or spills.
-_WORKER_MEMORY = {
+_SETTINGS = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -36,27 +39,47 @@ def execute(
 
     Raises:
         InvalidInputError: No scheduler answers at the address.
+        ClusterError: The scheduler was lost.
     """
     if not units:
         return
-    with dask.config.set(_WORKER_MEMORY), _client(machines) as client:
-        threads = max(sum(client.nthreads().values()), machines.workers)
-        waiting = iter(units)
-        keys: dict[Future[Outcome], str] = {}
+    with dask.config.set(_SETTINGS), _client(machines) as client:
+        yield from _lost_told(_outcomes(client, task, units, machines))
 
-        def submit(count: int) -> list[Future[Outcome]]:
-            futures = []
-            for unit in islice(waiting, count):
-                future = client.submit(attempt, task, unit, pure=False)
-                keys[future] = unit.key
-                futures.append(future)
-            return futures
 
-        running = as_completed(submit(TASKS_PER_THREAD * threads))
-        for future in running:
-            yield _outcome(future, keys.pop(future))
-            for following in submit(1):
-                running.add(following)
+def _lost_told(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    try:
+        yield from outcomes
+    except (CommClosedError, CancelledError, OSError) as error:
+        raise ClusterError(
+            f"the Dask scheduler was lost ({type(error).__name__}); start one, and run the same "
+            "command again"
+        ) from None
+
+
+def _outcomes(
+    client: Client,
+    task: Callable[[UnitT], Evidence],
+    units: Sequence[UnitT],
+    machines: Machines,
+) -> Iterator[Outcome]:
+    threads = max(sum(client.nthreads().values()), machines.workers)
+    waiting = iter(units)
+    keys: dict[Future[Outcome], str] = {}
+
+    def submit(count: int) -> list[Future[Outcome]]:
+        futures = []
+        for unit in islice(waiting, count):
+            future = client.submit(attempt, task, unit, pure=False)
+            keys[future] = unit.key
+            futures.append(future)
+        return futures
+
+    running = as_completed(submit(TASKS_PER_THREAD * threads))
+    for future in running:
+        yield _outcome(future, keys.pop(future))
+        for following in submit(1):
+            running.add(following)
 
 
 def worker_bytes(machines: Machines) -> int:

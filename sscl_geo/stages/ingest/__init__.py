@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
@@ -12,9 +13,19 @@ from sscl_geo.runtime.work import Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import Job, composite_unit
 from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
 from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
+from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite_days
 from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
 
-__all__ = ["Estimate", "IngestRequest", "Method", "estimate", "ingest", "resume"]
+__all__ = [
+    "CompositeRequest",
+    "Estimate",
+    "IngestRequest",
+    "Method",
+    "composite_days",
+    "estimate",
+    "ingest",
+    "resume",
+]
 
 
 def ingest(request: IngestRequest, out: AnyLocation, machines: Machines) -> Summary:
@@ -40,10 +51,13 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
     """Finish a cube from what it knows of itself.
 
     Raises:
-        InvalidInputError: There is no cube at the path.
+        InvalidInputError: There is no cube at the path, or it was made of another cube.
         HolesError: Units failed.
     """
     plan = Store.open(out, "cube").plan
+    if "cube" in plan.arguments:
+        message = f"{out} was made of a cube of days; run the `sscl-geo composite` that made it"
+        raise InvalidInputError(message)
     return ingest(parse(IngestRequest, plan.arguments, str(out)), out, machines)
 
 

@@ -15,9 +15,10 @@ from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import Signing, signer
 from sscl_geo.io.store import Store
 from sscl_geo.runtime.work import Evidence
+from sscl_geo.stages.ingest.days import Days, SceneDays
 from sscl_geo.stages.ingest.grouping import observations
 from sscl_geo.stages.ingest.layers import Layers
-from sscl_geo.stages.ingest.optical import Recipe, optical
+from sscl_geo.stages.ingest.optical import Recipe, optical, unmasked
 from sscl_geo.stages.ingest.radar import radar
 from sscl_geo.stages.ingest.request import IngestUnit, Method
 from sscl_geo.stages.ingest.view import SceneError
@@ -53,7 +54,7 @@ def composite_unit(job: Job, unit: IngestUnit) -> Evidence:
             scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
             made = _readable(job, scenes, unreadable, _maker(job, unit, sensor, reader))
             if made is not None:
-                checksums |= _write(store, sensor, unit, made)
+                checksums |= write_layers(store, sensor, unit, made)
     used = [scene for scene in unit.scenes if scene.id not in unreadable]
     return {
         "empty": not checksums,
@@ -82,14 +83,28 @@ def _maker(job: Job, unit: IngestUnit, sensor: Sensor, reader: GeoTiffReader) ->
     grid, method = job.spec.grid(unit.tile.zone), job.method
 
     def make(scenes: Sequence[Scene]) -> Layers:
-        days = observations(scenes, unit.longitude)
-        if sensor.kind == "sar":
-            return radar(reader, grid, unit.window, sensor, days, method.swath)
-        middle = unit.start + (unit.end - unit.start - timedelta(days=1)) / 2
-        recipe = Recipe(method.compositor, method.mask, middle)
-        return optical(reader, grid, unit.window, sensor, days, recipe)
+        days = SceneDays(
+            reader, grid, observations(scenes, unit.box.middle_longitude), method.swath
+        )
+        return layers_of(days, unit, sensor, method, is_daily=job.spec.is_daily)
 
     return make
+
+
+def layers_of(
+    days: Days, unit: IngestUnit, sensor: Sensor, method: Method, *, is_daily: bool
+) -> Layers:
+    """Return what a sensor's days become over a unit's tile and period.
+
+    Raises:
+        SceneError: A scene could not be read.
+    """
+    if sensor.kind == "sar":
+        return radar(days, unit.window, sensor)
+    if is_daily:
+        return unmasked(days, unit.window, sensor, method.mask)
+    middle = unit.start + (unit.end - unit.start - timedelta(days=1)) / 2
+    return optical(days, unit.window, sensor, Recipe(method.compositor, method.mask, middle))
 
 
 def _readable(
@@ -119,9 +134,11 @@ def _refusal(error: SceneError, unreadable: dict[str, JsonValue], job: Job) -> s
     )
 
 
-def _write(store: Store, sensor: Sensor, unit: IngestUnit, made: Layers) -> Evidence:
+def write_layers(store: Store, sensor: Sensor, unit: IngestUnit, made: Layers) -> Evidence:
+    """Write a unit's shards of one sensor; return the checksum of each array's content."""
     arrays = {f"{group}/{sensor.array}": data for group, data in made.pixels.items()}
     arrays |= {f"r10m/{name}_{sensor.array}": data for name, data in made.counts.items()}
+    arrays |= {f"{group}/mask_{sensor.array}": data for group, data in made.masks.items()}
     return {
         path: store.write(
             f"{unit.tile.zone}/{path}",

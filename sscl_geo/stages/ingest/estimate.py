@@ -74,7 +74,7 @@ def _unit_bytes(spec: CubeSpec, unit: IngestUnit, method: Method) -> int:
     needs = []
     for sensor in spec.sensors:
         scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
-        days = len(observations(scenes, unit.longitude))
+        days = len(observations(scenes, unit.box.middle_longitude))
         made = 2 * _pixel_bytes(sensor, unit.window)
         needs.append(made + (_stack_bytes(sensor, unit, days, method) if days else 0))
     return round(max(needs, default=0))

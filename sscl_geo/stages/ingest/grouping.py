@@ -7,6 +7,7 @@ from itertools import groupby
 import shapely
 
 from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
 
 DEGREES_PER_HOUR = 15.0
@@ -15,6 +16,14 @@ DEGREES_PER_HOUR = 15.0
 def solar_day(scene: Scene, longitude: float) -> date:
     """Return the day of a scene in local mean solar time, so that no overflight spans two days."""
     return (scene.datetime + timedelta(hours=longitude / DEGREES_PER_HOUR)).date()
+
+
+def solar_days(scenes: Sequence[Scene], area: BBox) -> tuple[Period, ...]:
+    """Return the solar days of scenes anywhere in an area, ascending."""
+    width = (area.east - area.west) % 360
+    longitudes = [area.west + share * width for share in (0, 0.5, 1)]
+    days = {solar_day(scene, longitude) for scene in scenes for longitude in longitudes}
+    return tuple(Period(start=day, end=day + timedelta(days=1)) for day in sorted(days))
 
 
 def observations(scenes: Sequence[Scene], longitude: float) -> tuple[tuple[Scene, ...], ...]:

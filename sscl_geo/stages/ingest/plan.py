@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import shapely
@@ -14,19 +15,20 @@ from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import parse_interval, split
+from sscl_geo.geo.period import Period, parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.geo.zones import grids_of
-from sscl_geo.io.catalog import Found, search
+from sscl_geo.io.catalog import Found, query, search
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
-from sscl_geo.stages.ingest.grouping import one_orbit
-from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit
+from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
+from sscl_geo.io.trust import redacted
+from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
+from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
 
 VERSION = 2
 SHOWN_REFUSALS = 5
@@ -78,7 +80,8 @@ def create(request: IngestRequest, out: AnyLocation) -> Store:
     plan = _plan(request).replace(content=kept.model_dump(mode="json"))
     attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
     layout = cube_layout(kept.spec, attributes)
-    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes)})
+    record = _record(request, kept.spec.sensors)
+    return Store.create(out, plan, layout, {SCENES: scenes_table(scenes, record)})
 
 
 def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
@@ -90,19 +93,28 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
         NoSceneError: A sensor has no scene.
     """
     interval = parse_interval(request.datetime)
-    periods = split(interval, request.period)
+    is_daily = request.period == DAILY
+    periods = () if is_daily else split(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
     plugins.find("sscl_geo.ops.compositors", request.method.compositor)
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
     found = {
-        sensor.name: search(request.source, sensor, request.area.bbox, interval)
+        sensor.name: search(
+            request.source,
+            sensor,
+            request.area.bbox,
+            interval,
+            ask_pixels=request.ask_pixels,
+        )
         for sensor in sensors
     }
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
+    if is_daily:
+        periods = solar_days(scenes, request.area.bbox)
     kept = Kept(
-        spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors)),
+        spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors), is_daily=is_daily),
         scenes_digest=_digest(scenes),
         refused={name: len(part.refusals) for name, part in found.items()},
     )
@@ -162,8 +174,24 @@ def _tile_units(
             start=period.start,
             end=period.end,
             box=box,
-            scenes=tuple(scene for scene in scenes if scene.datetime in period),
+            scenes=tuple(s for s in scenes if _is_within(s, period, box, is_daily=spec.is_daily)),
         )
+
+
+def _is_within(scene: Scene, period: Period, box: BBox, *, is_daily: bool) -> bool:
+    if is_daily:
+        return solar_day(scene, box.middle_longitude) == period.start
+    return scene.datetime in period
+
+
+def _record(request: IngestRequest, sensors: tuple[Sensor, ...]) -> SearchRecord:
+    source, interval = request.source, parse_interval(request.datetime)
+    places = [source.profile.sensors[sensor.name] for sensor in sensors]
+    boxes = (request.area.bbox,)
+    asked = [query(source, place.collections, boxes, interval).digest for place in places]
+    return SearchRecord(
+        catalog=redacted(source.address), query=digest(asked), asked=datetime.now(UTC)
+    )
 
 
 def _plan(request: IngestRequest) -> Plan:

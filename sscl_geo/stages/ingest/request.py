@@ -14,6 +14,9 @@ from sscl_geo.io.profile import Source
 from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.ops.swath import SwathSpec
 
+DAILY = "day"
+"""The period of a cube that keeps every solar day unmasked, with its mask beside it."""
+
 
 class Method(Frozen):
     """How the scenes of a period become a composite.
@@ -40,10 +43,11 @@ class IngestRequest(Frozen):
         source: The catalogue.
         area: The ground wanted.
         datetime: `A/B`, first and last day.
-        period: ISO 8601 duration of a composite.
+        period: ISO 8601 duration of a composite, or `day`.
         sensors: Names of sensor plugins; all that the catalogue has if empty.
         grid: `auto` for UTM, or a projected CRS in metres.
         tile_px: Side of a tile at 10 m.
+        ask_pixels: Whether pixels must confirm the DN convention that metadata tell.
         method: How scenes become composites.
     """
 
@@ -54,6 +58,7 @@ class IngestRequest(Frozen):
     sensors: tuple[str, ...] = ()
     grid: str = "auto"
     tile_px: int = 2048
+    ask_pixels: bool = True
     method: Method = Method()
 
 
@@ -77,11 +82,6 @@ class IngestUnit(Frozen):
     end: date
     box: BBox
     scenes: tuple[Scene, ...]
-
-    @property
-    def longitude(self) -> float:
-        """Middle of the tile in degrees, by which solar days are told; may exceed 180."""
-        return self.box.west + (self.box.east - self.box.west) % 360 / 2
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from sscl_geo.errors import ReadError
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.scene import Scene
-from sscl_geo.io.observations import Observe
+from sscl_geo.io.observations import Observe, Out
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 
 
@@ -45,23 +45,34 @@ class View(NamedTuple):
         return self.grid.block(wide, gsd)
 
     def mosaic(
-        self, day: Sequence[Scene], read: Observe, nodata: float, block: Block
+        self,
+        day: Sequence[Scene],
+        read: Observe,
+        nodata: float,
+        block: Block,
+        out: Out = None,
     ) -> Shaped[np.ndarray, "y x"]:
         """Return a day's pixels: each from the first scene, by time and id, that has it.
+
+        If `out` is given, it is filled; what is returned is that or has the same content.
 
         Raises:
             SceneError: A scene could not be read.
         """
-        mosaic = self._read(day[0], read, block)
+        mosaic = self._read(day[0], read, block, out)
         for scene in day[1:]:
             is_hole = np.isnan(mosaic) if np.isnan(nodata) else mosaic == nodata
             if not is_hole.any():
                 break
-            np.copyto(mosaic, self._read(scene, read, block), where=is_hole)
+            np.copyto(mosaic, self._read(scene, read, block, None), where=is_hole)
+        if out is not None and mosaic is not out:
+            out[...] = mosaic
         return mosaic
 
-    def _read(self, scene: Scene, read: Observe, block: Block) -> Shaped[np.ndarray, "y x"]:
+    def _read(
+        self, scene: Scene, read: Observe, block: Block, out: Out
+    ) -> Shaped[np.ndarray, "y x"]:
         try:
-            return read(self.reader, scene, block)
+            return read(self.reader, scene, block, out)
         except ReadError as error:
             raise SceneError(scene.id, str(error)) from None

@@ -4,12 +4,12 @@ import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from pydantic import JsonValue
 
 from sscl_geo import __version__
-from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
@@ -18,26 +18,35 @@ from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
 from sscl_geo.stages.report.pictures import (
+    Picture,
     classes_picture,
     confidence_picture,
     curves_picture,
-    radar_picture,
-    true_colour_picture,
+    inputs_pictures,
 )
-from sscl_geo.stages.report.tables import Row, areas, class_rows, margins, matrix_rows, scored
+from sscl_geo.stages.report.season import season_picture
+from sscl_geo.stages.report.tables import (
+    Row,
+    areas,
+    class_rows,
+    made_of,
+    margins,
+    matrix_rows,
+    scored,
+)
 
 PAGE = "report.html"
 SUMMARY = "report.json"
 
 
 class ReportRequest(Frozen):
-    """What a report tells of.
+    """What a report tells of: a cube alone, or maps of it too.
 
     Attributes:
         title: Heading of the page.
-        cube: The cube that was mapped.
+        cube: The cube.
         maps: Name and path of each map; the first is the model's, the others stand beside it.
-        reference: Labels to score against.
+        reference: Labels to score maps against.
         labels: Labels that the model was trained on.
         model: Bundle of the first map's model.
         notes: Paragraphs on how it came about.
@@ -46,10 +55,10 @@ class ReportRequest(Frozen):
 
     title: str
     cube: Location
-    maps: tuple[tuple[str, Location], ...]
-    reference: Location
+    maps: tuple[tuple[str, Location], ...] = ()
+    reference: Location | None = None
     labels: Location | None = None
-    model: Path
+    model: Path | None = None
     notes: tuple[str, ...] = ()
     seconds: float | None = None
 
@@ -60,64 +69,74 @@ def make_report(request: ReportRequest, out: Path) -> Path:
     Raises:
         InvalidInputError: The parts do not fit together.
     """
-    if not request.maps:
-        raise InvalidInputError("a report needs a map; give --map NAME=PATH")
-    cube, bundle = Cube.open(request.cube), read_card(request.model)
+    cube = Cube.open(request.cube)
     maps = [Classes.open(path, "map") for _, path in request.maps]
     for each in maps:
         each.check_grids(cube.spec.grids, cube.path)
-    rows = [scored(name, path, request.reference) for name, path in request.maps]
-    fraction = None if request.labels is None else _labelled_fraction(request.labels)
+    told = Told(
+        rows=[] if request.reference is None else _scored(request, request.reference),
+        bundle=None if request.model is None else read_card(request.model),
+        fraction=None if request.labels is None else _labelled_fraction(request.labels),
+    )
     out.mkdir(parents=True, exist_ok=True)
-    summary = _summary(request, rows, fraction)
-    write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
-    page = _page(request, rows, bundle, maps[0], cube, fraction)
-    write_whole(out / PAGE, page.encode())
+    write_whole(out / SUMMARY, (json.dumps(_summary(request, told), indent=1) + "\n").encode())
+    write_whole(out / PAGE, _page(request, told, cube, maps).encode())
     return out / PAGE
 
 
-def _summary(
-    request: ReportRequest, rows: list[Row], fraction: float | None
-) -> dict[str, JsonValue]:
-    first = rows[0].scores
+class Told(NamedTuple):
+    """What a report found out: scores of each map, the model, and the labelled share."""
+
+    rows: list[Row]
+    bundle: Bundle | None
+    fraction: float | None
+
+
+def _scored(request: ReportRequest, reference: Location) -> list[Row]:
+    return [scored(name, path, reference) for name, path in request.maps]
+
+
+def _summary(request: ReportRequest, told: Told) -> dict[str, JsonValue]:
+    summary: dict[str, JsonValue] = {
+        "labelled_fraction": told.fraction,
+        "seconds": request.seconds,
+    }
+    if not told.rows:
+        return summary
+    first = told.rows[0].scores
     return {
         "oa": first.oa,
         "aa": first.aa,
         "miou": first.miou,
-        "labelled_fraction": fraction,
-        "seconds": request.seconds,
+        **summary,
         "majority": first.majority,
         "others": {
             row.name: {"oa": row.scores.oa, "aa": row.scores.aa, "miou": row.scores.miou}
-            for row in rows[1:]
+            for row in told.rows[1:]
         },
     }
 
 
-def _page(
-    request: ReportRequest,
-    rows: list[Row],
-    bundle: Bundle,
-    mapped: Classes,
-    cube: Cube,
-    fraction: float | None,
-) -> str:
+def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -> str:
     source = files("sscl_geo.stages.report").joinpath("page.html.j2").read_text()
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    rows, bundle = told.rows, told.bundle
     return template.render(
         title=request.title,
         notes=request.notes,
         seconds=request.seconds,
         rows=rows,
         margins=margins(rows),
-        fraction=fraction,
-        legend=mapped.legend,
-        zones=[_zone(grid, request, cube, mapped.legend) for grid in mapped.grids],
-        curves=curves_picture(bundle.history),
+        fraction=told.fraction,
+        legend=maps[0].legend if maps else None,
+        zones=[_zone(grid, request, cube, maps) for grid in cube.spec.grids],
+        season=_season(request, cube),
+        curves=None if bundle is None else curves_picture(bundle.history),
         per_class=class_rows(rows),
-        matrix=matrix_rows(rows[0].scores),
-        areas=areas(mapped),
+        matrix=matrix_rows(rows[0].scores) if rows else [],
+        areas=areas(maps[0]) if maps else [],
         periods=[period.name for period in cube.spec.periods],
+        made_of=made_of(cube),
         bundle=bundle,
         plan=cube.store.plan,
         version=__version__,
@@ -125,18 +144,31 @@ def _page(
     )
 
 
-def _zone(grid: Grid, request: ReportRequest, cube: Cube, legend: Legend) -> dict[str, object]:
-    inputs = [true_colour_picture(cube, grid), radar_picture(cube, grid)]
-    reference = Classes.open(request.reference, "labels")
-    pictures = [picture for picture in inputs if picture is not None]
-    for name, path in request.maps:
-        pictures.append(classes_picture(Classes.open(path, "map"), grid, legend, f"Map: {name}"))
-    pictures.append(classes_picture(reference, grid, legend, "Reference"))
-    if request.labels is not None:
-        labels = Classes.open(request.labels, "labels")
-        pictures.append(classes_picture(labels, grid, legend, "Labels that it learned from"))
-    pictures.append(confidence_picture(Classes.open(request.maps[0][1], "map"), grid))
+def _season(request: ReportRequest, cube: Cube) -> Picture | None:
+    labels = request.reference or request.labels
+    return season_picture(cube, None if labels is None else Classes.open(labels, "labels"))
+
+
+def _zone(grid: Grid, request: ReportRequest, cube: Cube, maps: list[Classes]) -> dict[str, object]:
+    pictures = [*inputs_pictures(cube, grid, is_every_period=not maps)]
+    if maps:
+        for (name, _), mapped in zip(request.maps, maps, strict=True):
+            pictures.append(classes_picture(mapped, grid, maps[0].legend, f"Map: {name}"))
+        pictures += _labels_pictures(request, grid, maps[0].legend)
+        pictures.append(confidence_picture(maps[0], grid))
     return {"name": grid.crs, "grid": grid, "pictures": pictures}
+
+
+def _labels_pictures(request: ReportRequest, grid: Grid, legend: Legend) -> list[Picture]:
+    captions = {
+        "Reference": request.reference,
+        "Labels that it learned from": request.labels,
+    }
+    return [
+        classes_picture(Classes.open(path, "labels"), grid, legend, caption)
+        for caption, path in captions.items()
+        if path is not None
+    ]
 
 
 def _labelled_fraction(path: Location) -> float:

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -37,27 +38,45 @@ class Picture(NamedTuple):
     address: str
 
 
-def true_colour_picture(cube: Cube, grid: Grid) -> Picture | None:
-    """Return red, green and blue of the first period that has any; None without Sentinel-2."""
+def inputs_pictures(cube: Cube, grid: Grid, *, is_every_period: bool) -> Iterator[Picture]:
+    """Yield true colour and VV of each period, or of the first that has any, and the clear days."""
+    for make in (_true_colour, _radar):
+        made = (make(cube, grid, time) for time in range(len(cube.spec.periods)))
+        found = (picture for picture in made if picture is not None)
+        yield from found if is_every_period else islice(found, 1)
+    if is_every_period:
+        yield from _valid_counts(cube, grid)
+
+
+def _true_colour(cube: Cube, grid: Grid, time: int) -> Picture | None:
     names = [f"sentinel2_l2a:{band}" for band in ("B04", "B03", "B02")]
-    stored = _first_seen(cube, grid, names)
-    if stored is None:
+    values = seen_bands(cube, grid, names, time)
+    if values is None:
         return None
-    values, period = stored
     low, high = np.nanpercentile(values, STRETCH)
+    period = cube.spec.periods[time].name
     return Picture(f"Sentinel-2 true colour, {period}", _address(_stretched(values, low, high)))
 
 
-def radar_picture(cube: Cube, grid: Grid) -> Picture | None:
-    """Return VV of the first period that has any; None without Sentinel-1."""
+def _radar(cube: Cube, grid: Grid, time: int) -> Picture | None:
     names = [source.name for source in cube.bands() if source.band.name == "VV"][:1]
-    stored = _first_seen(cube, grid, names) if names else None
-    if stored is None:
+    values = seen_bands(cube, grid, names, time) if names else None
+    if values is None:
         return None
-    values, period = stored
     low, high = np.nanpercentile(values, STRETCH)
     grey = _stretched(np.repeat(values, 3, 0), low, high)
+    period = cube.spec.periods[time].name
     return Picture(f"Sentinel-1 VV, {low:.0f} to {high:.0f} dB, {period}", _address(grey))
+
+
+def _valid_counts(cube: Cube, grid: Grid) -> Iterator[Picture]:
+    for sensor in cube.spec.sensors:
+        path = f"{grid.zone}/r10m/n_valid_{sensor.array}"
+        for time, period in enumerate(cube.spec.periods):
+            counts = thinned(cube.store.read(path, (time,), whole(grid)))
+            colors = mpl.colormaps["viridis"](counts / max(int(counts.max()), 1))[..., :3]
+            caption = f"{sensor.name}: 0 (dark) to {int(counts.max())} observations, {period.name}"
+            yield Picture(caption, _address((255 * colors).astype(np.uint8)))
 
 
 def classes_picture(classes: Classes, grid: Grid, legend: Legend, caption: str) -> Picture:
@@ -65,14 +84,14 @@ def classes_picture(classes: Classes, grid: Grid, legend: Legend, caption: str) 
     table = np.full((256, 3), PAPER, np.uint8)
     for item in legend.classes:
         table[item.value] = item.rgb
-    labels = _thinned(classes.read(grid.zone, whole(classes.grid(grid.zone))))
+    labels = thinned(classes.read(grid.zone, whole(classes.grid(grid.zone))))
     return Picture(caption, _address(table[labels]))
 
 
 def confidence_picture(mapped: Classes, grid: Grid) -> Picture:
     """Return the probability of the mapped class, dark where the model is unsure."""
     path = f"{grid.zone}/confidence"
-    levels = _thinned(mapped.store.read(path, (), whole(mapped.grid(grid.zone))))
+    levels = thinned(mapped.store.read(path, (), whole(mapped.grid(grid.zone))))
     colors = mpl.colormaps["viridis"](np.minimum(levels / FULL_CONFIDENCE, 1.0))[..., :3]
     image = (255 * colors).astype(np.uint8)
     image[levels == NO_CONFIDENCE] = PAPER
@@ -92,25 +111,18 @@ def curves_picture(history: Sequence[Mapping[str, JsonValue]]) -> Picture:
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
-    return Picture("Mean loss of each epoch", _data(buffer.getvalue()))
+    return Picture("Mean loss of each epoch", figure_address(figure))
 
 
-def _first_seen(
-    cube: Cube, grid: Grid, names: list[str]
-) -> tuple[Float32[np.ndarray, "band y x"], str] | None:
-    known = {source.name for source in cube.bands()}
-    if not names or not known.issuperset(names):
+def seen_bands(
+    cube: Cube, grid: Grid, names: list[str], time: int
+) -> Float32[np.ndarray, "band y x"] | None:
+    """Return bands of one array in physical units, thinned out; None if the period has none."""
+    if not {source.name for source in cube.bands()}.issuperset(names):
         return None
-    places = cube.wanted(names)
-    sensor = _sensor(cube, names[0])
-    for time, period in enumerate(cube.spec.periods):
-        stored = next(iter(cube.read(grid.zone, time, places, whole(grid)).values()))
-        values = physical(_thinned(stored), sensor)
-        if np.isfinite(values).any():
-            return values, period.name
-    return None
+    stored = next(iter(cube.read(grid.zone, time, cube.wanted(names), whole(grid)).values()))
+    values = physical(thinned(stored), _sensor(cube, names[0]))
+    return values if np.isfinite(values).any() else None
 
 
 def _sensor(cube: Cube, name: str) -> Sensor:
@@ -119,7 +131,8 @@ def _sensor(cube: Cube, name: str) -> Sensor:
     )
 
 
-def _thinned(image: np.ndarray) -> np.ndarray:
+def thinned(image: np.ndarray) -> np.ndarray:
+    """Return an image with at most `LARGEST_PX` pixels a side."""
     step = -(-max(image.shape[-2:]) // LARGEST_PX)
     return image[..., ::step, ::step]
 
@@ -137,6 +150,13 @@ def _stretched(
 def _address(image: UInt8[np.ndarray, "y x 3"]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    return _data(buffer.getvalue())
+
+
+def figure_address(figure: Figure) -> str:
+    """Return a figure as an address that holds its own bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160)
     return _data(buffer.getvalue())
 
 

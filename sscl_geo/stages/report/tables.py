@@ -8,8 +8,9 @@ import numpy as np
 from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.agreement import agreement
-from sscl_geo.io.cubes import Classes
+from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.location import Location
+from sscl_geo.io.tables import SCENES, read_scenes
 from sscl_geo.ops.scores import Evaluation
 
 HECTARES_PER_PIXEL = 0.01
@@ -48,6 +49,29 @@ class AreaRow(NamedTuple):
     share: float
 
 
+class Made(NamedTuple):
+    """What one sensor gave a cube: items of the catalogue, and units that some of them reached."""
+
+    sensor: str
+    scenes: int
+    refused: int
+    first: str
+    last: str
+
+
+def made_of(cube: Cube) -> list[Made]:
+    """Return what each sensor gave a cube."""
+    scenes = read_scenes((cube.path / SCENES).read_bytes())
+    refused = cube.store.plan.content.get("refused")
+    counts = refused if isinstance(refused, dict) else {}
+    found = []
+    for sensor in cube.spec.sensors:
+        days = sorted(s.datetime.date().isoformat() for s in scenes if s.sensor == sensor.name)
+        left_out = int(str(counts.get(sensor.name, 0)))
+        found.append(Made(sensor.name, len(days), left_out, days[0], days[-1]))
+    return found
+
+
 def scored(name: str, map_path: Location, reference: Location) -> Row:
     """Return a map's scores against reference labels."""
     return Row(name, agreement(map_path, reference))
@@ -55,6 +79,8 @@ def scored(name: str, map_path: Location, reference: Location) -> Row:
 
 def margins(rows: Sequence[Row]) -> list[str]:
     """Say by how many points of overall accuracy the first map is above or below each other."""
+    if not rows:
+        return []
     first = rows[0]
     others = [(row.name, row.scores.oa) for row in rows[1:]]
     others.append(("the most frequent class everywhere", first.scores.majority))
@@ -67,7 +93,9 @@ def _points(difference: float) -> str:
 
 
 def class_rows(rows: Sequence[Row]) -> list[ClassRow]:
-    """Return one row a class of the legend."""
+    """Return one row a class of the legend; none without a map."""
+    if not rows:
+        return []
     first = rows[0].scores
     return [
         ClassRow(

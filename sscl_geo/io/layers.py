@@ -1,0 +1,69 @@
+"""Label and auxiliary rasters of a catalogue, such as WorldCover or a terrain model."""
+
+from pydantic import AwareDatetime
+
+from sscl_geo.errors import CatalogError, InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.period import Period
+from sscl_geo.io.catalog import items, query
+from sscl_geo.io.items import parse_item, readable
+from sscl_geo.io.profile import GEOTIFF, Layer, Source
+
+
+class LayerItem(Frozen):
+    """One raster of a layer.
+
+    Attributes:
+        id: The STAC item's id; data only, never part of a path.
+        datetime: Its time, or the start of the time that it stands for.
+        bbox: Its box in degrees.
+        href: Unsigned address of the raster.
+    """
+
+    id: str
+    datetime: AwareDatetime
+    bbox: BBox
+    href: str
+
+
+def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
+    """Return an item (JSON) as a raster of a layer.
+
+    Raises:
+        CatalogError: The item is of another collection, or lacks its asset, time or box.
+        UntrustedHrefError: The asset's address is not one that the catalogue may name.
+    """
+    item = parse_item(raw)
+    if item.collection not in (None, layer.collection):
+        raise CatalogError(f"collection {item.collection!r} is not {layer.collection!r}")
+    href = readable(item, layer.asset, GEOTIFF, source)
+    return LayerItem(id=item.id, datetime=item.moment, bbox=item.box, href=href)
+
+
+def search_layer(source: Source, name: str, area: BBox, interval: Period) -> tuple[LayerItem, ...]:
+    """Return the rasters of a layer that meet an area and an interval, by time and id.
+
+    Args:
+        source: The catalogue.
+        name: Our name of the layer, or its collection's.
+        area: The area in degrees.
+        interval: The days wanted.
+
+    Raises:
+        InvalidInputError: The catalogue has no such layer.
+        CatalogError: The catalogue cannot be searched, or an item of the layer cannot be used.
+    """
+    layer = _named(source, name)
+    asked = query(source, (layer.collection,), (area,), interval).replace(step="P100Y")
+    found = (to_layer(raw, layer, source) for raw in items(source, asked))
+    return tuple(sorted(found, key=lambda item: (item.datetime, item.id)))
+
+
+def _named(source: Source, name: str) -> Layer:
+    layers = source.profile.layers
+    by_collection = {layer.collection: layer for layer in layers.values()}
+    if name not in layers and name not in by_collection:
+        known = ", ".join(layers) or "none"
+        raise InvalidInputError(f"layer {name!r}: {source.profile.name} has {known}")
+    return layers.get(name) or by_collection[name]

@@ -1,0 +1,95 @@
+"""Ranges of bytes of a remote file, each proven to be the range that was asked for."""
+
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from sscl_geo.errors import ReadError
+from sscl_geo.io.answers import Part, Span, network_failure, received
+from sscl_geo.io.patience import AttemptError, Patience
+from sscl_geo.io.signing import Signer
+from sscl_geo.io.trust import redacted
+
+CONNECTIONS = 4
+"""Ranges of one file that are asked for at once."""
+
+CONNECT_SECONDS = 10.0
+
+
+class RangeClient:
+    """Asks servers for ranges, signing every request, until it is closed.
+
+    Redirects are not followed: an address leads where its catalogue's hosts allow, or nowhere.
+
+    Args:
+        sign: Turns an unsigned address into one that can be read now.
+        patience: When to try again.
+        seed: Of the pauses.
+    """
+
+    def __init__(self, sign: Signer, patience: Patience, seed: int = 0) -> None:
+        self._sign = sign
+        self._patience = patience
+        self._seed = seed
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        self._threads = ThreadPoolExecutor(CONNECTIONS)
+        self._renewing = threading.Lock()
+
+    def close(self) -> None:
+        """End connections and threads."""
+        self._threads.shutdown(cancel_futures=True)
+        self._session.close()
+
+    def fetch(self, href: str, spans: list[Span]) -> list[Part]:
+        """Return the bytes of each span.
+
+        Raises:
+            ReadError: A span cannot be had; the others are given up.
+        """
+        if len(spans) == 1:
+            return [self._persistently(href, spans[0])]
+        return list(self._threads.map(lambda span: self._persistently(href, span), spans))
+
+    def _persistently(self, href: str, span: Span) -> Part:
+        # Its own generator, so that pauses do not depend on which thread comes first.
+        random = np.random.default_rng([self._seed, zlib.crc32(href.encode()), *span])
+        try:
+            return self._patience.persist(lambda: self._once(href, span), random)
+        except AttemptError as error:
+            raise ReadError(
+                f"{redacted(href)} cannot be read: {error.cause} (attempts: {error.attempts})",
+                is_permanent=error.kind != "transient",
+            ) from None
+
+    def _once(self, href: str, span: Span) -> Part:
+        signed = self._sign(href)
+        try:
+            return self._asked(signed, span)
+        except AttemptError as error:
+            if error.kind == "unauthorised":
+                self._renew(href, signed)
+            raise
+
+    def _renew(self, href: str, refused: str) -> None:
+        with self._renewing:
+            # Another thread may have done it since.
+            if self._sign(href) == refused:
+                self._sign.renew(href)
+
+    def _asked(self, signed: str, span: Span) -> Part:
+        headers = {"Range": f"bytes={span.start}-{span.stop - 1}", "Accept-Encoding": "identity"}
+        timeout = (min(CONNECT_SECONDS, self._patience.silence), self._patience.silence)
+        try:
+            with self._session.get(
+                signed, headers=headers, stream=True, timeout=timeout, allow_redirects=False
+            ) as response:
+                return received(response, span, self._patience)
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise network_failure(error) from None

@@ -1,0 +1,156 @@
+"""From a cube of days to composites: another mask, period or compositor without a download."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from sscl_geo import plugins
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.cube import CubeSpec
+from sscl_geo.geo.grid import Grid, Tile
+from sscl_geo.geo.ground import tile_bbox
+from sscl_geo.geo.period import Period, split
+from sscl_geo.geo.sensor import Sensor
+from sscl_geo.io.cubes import Cube
+from sscl_geo.io.journal import journal
+from sscl_geo.io.layout import cube_layout
+from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.store import Store
+from sscl_geo.io.tables import SCENES, TILES, records_table
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
+from sscl_geo.stages.ingest.composite import layers_of, write_layers
+from sscl_geo.stages.ingest.days import CubeDays
+from sscl_geo.stages.ingest.estimate import unit_bytes
+from sscl_geo.stages.ingest.request import DAILY, IngestUnit, Method
+
+VERSION = 1
+
+
+class CompositeRequest(Frozen):
+    """What is made of a cube of days.
+
+    Attributes:
+        cube: The cube of days.
+        period: ISO 8601 duration of a composite.
+        method: How days become composites; its orbit and swath have been settled by the cube.
+    """
+
+    cube: Location
+    period: str
+    method: Method = Method()
+
+
+class _Job(Frozen):
+    """What all units of a run share."""
+
+    days: Location
+    out: Location
+    spec: CubeSpec
+    method: Method
+
+
+def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machines) -> Summary:
+    """Make a cube of composites of a cube of days, or finish one that was begun.
+
+    They are those of an ingest of the same scenes, bit for bit (radar to a hundredth of a dB). Only
+    beyond the cube's edge it knows less: there `best_pixel` may take another day.
+
+    Raises:
+        InvalidInputError: The cube does not keep days, or something else stands at `out`.
+        PlanConflictError: Another command made the store at `out`.
+        HolesError: Units failed.
+    """
+    days = Cube.open(request.cube)
+    if not days.spec.is_daily:
+        raise InvalidInputError(
+            f"{request.cube} holds composites, whose days are gone; ingest it with --period {DAILY}"
+        )
+    plugins.find("sscl_geo.ops.compositors", request.method.compositor)
+    first, last = days.spec.periods[0].start, days.spec.periods[-1].end
+    periods = split(Period(start=first, end=last), request.period)
+    spec = days.spec.replace(periods=periods, is_daily=False)
+    plan = Plan(
+        kind="cube",
+        stage_version=VERSION,
+        arguments={
+            **request.model_dump(mode="json", exclude={"cube"}),
+            "cube": days.store.plan.digest,
+            "source": days.store.plan.arguments["source"],
+            "area": days.store.plan.arguments["area"],
+        },
+        content={"spec": spec.model_dump(mode="json")},
+    )
+    store = _store(out, plan, spec, days)
+    job = _Job(days=days.path.resolve(), out=store.path.resolve(), spec=spec, method=request.method)
+    planned = tuple(unit for grid in spec.grids for unit in _units(spec, grid))
+    stage = Stage(
+        plan=lambda: planned,
+        prepare=store.sweep,
+        run=partial(_composite_unit, job),
+        publish=partial(_publish, store),
+        memory=partial(unit_bytes, spec, planned, request.method),
+    )
+    return execute(stage, journal(out), machines, "composite")
+
+
+def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
+    existing = read_plan(out)
+    if existing is not None:
+        existing.check(plan, out)
+        return Store(out, existing)
+    scenes = (days.path / SCENES).read_bytes()
+    return Store.create(out, plan, cube_layout(spec, {"title": "Composites"}), {SCENES: scenes})
+
+
+def _units(spec: CubeSpec, grid: Grid) -> list[IngestUnit]:
+    return [
+        _unit(grid, tile, index, period)
+        for tile in grid.tiles
+        for index, period in enumerate(spec.periods)
+    ]
+
+
+def _unit(grid: Grid, tile: Tile, index: int, period: Period) -> IngestUnit:
+    return IngestUnit(
+        tile=tile,
+        window=grid.window(tile),
+        time=index,
+        start=period.start,
+        end=period.end,
+        box=tile_bbox(grid, tile),
+        scenes=(),
+    )
+
+
+def _composite_unit(job: _Job, unit: IngestUnit) -> Evidence:
+    cube, store = Cube.open(job.days), Store.open(job.out, "cube")
+    checksums: Evidence = {}
+    for sensor in job.spec.sensors:
+        days = _seen_days(cube, unit, sensor)
+        if days.days:
+            made = layers_of(days, unit, sensor, job.method, is_daily=False)
+            checksums |= write_layers(store, sensor, unit, made)
+    return {"empty": not checksums, "checksums": checksums}
+
+
+def _seen_days(cube: Cube, unit: IngestUnit, sensor: Sensor) -> CubeDays:
+    """Return the days of a unit on which the sensor has an observation in its tile."""
+    inside = [
+        (index, day.start)
+        for index, day in enumerate(cube.spec.periods)
+        if unit.start <= day.start < unit.end
+    ]
+    path = f"{unit.tile.zone}/r10m/{sensor.array}"
+    seen = [
+        (index, day)
+        for index, day in inside
+        if (cube.store.read(path, (index,), unit.window) != sensor.nodata).any()
+    ]
+    return CubeDays(cube.store, unit.tile.zone, sensor, seen)
+
+
+def _publish(store: Store, outcomes: Sequence[Outcome]) -> None:
+    records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
+    store.put(TILES, records_table(records))

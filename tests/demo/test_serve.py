@@ -1,0 +1,42 @@
+import socket
+from pathlib import Path
+
+import pytest
+import requests
+
+from sscl_geo.demo.serve import HOST, served, served_files
+from sscl_geo.errors import InvalidInputError
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.json"
+    path.write_text(
+        '{"type": "Catalog", "id": "a", "stac_version": "1.0.0", "description": "a", "links": []}'
+    )
+    return path
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_port_of_another_server_is_refused(catalog: Path, which: int) -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(InvalidInputError, match=rf"--port: {HOST}:{port} .*in use"),
+            served(catalog, port - which),
+        ):
+            pytest.fail("it was served")
+
+
+def test_a_port_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="--port: "), served_files(tmp_path, 70000):
+        pytest.fail("it was served")
+
+
+def test_files_are_served_by_ranges(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abcdef")
+    with served_files(tmp_path) as url:
+        answer = requests.get(f"{url}/a.txt", headers={"Range": "bytes=2-3"}, timeout=5)
+    assert (answer.status_code, answer.text) == (206, "cd")

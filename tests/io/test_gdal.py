@@ -1,0 +1,38 @@
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from sscl_geo.io.gdal import SETTINGS, set_environment
+
+
+def test_the_users_own_settings_stay() -> None:
+    environment = {"GDAL_CACHEMAX": "512"}
+    set_environment(environment)
+    assert environment == {key: str(value) for key, value in SETTINGS.items()} | {
+        "GDAL_CACHEMAX": "512"
+    }
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_gdal_itself_reaches_no_network_under_the_settings(is_set: bool) -> None:
+    environment = {**os.environ, "GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_MAX_RETRY": "0"}
+    if is_set:
+        set_environment(environment)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        href = f"http://127.0.0.1:{server.getsockname()[1]}/a.tif"
+        program = f"import rasterio; rasterio.open({href!r}, driver='GTiff')"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, check=False
+        )
+        assert b"RasterioIOError" in done.stderr
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            is_reached = False
+        else:
+            is_reached = True
+    assert is_reached != is_set

@@ -1,0 +1,64 @@
+"""Label and auxiliary layers of real catalogues."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.period import parse_interval
+from sscl_geo.io.layers import search_layer, to_layer
+from sscl_geo.io.profile import Layer, Source, source
+
+CHILE = BBox(-74, -54, -66, -17)
+ALWAYS = parse_interval("2020-01-01/2023-12-31")
+
+
+def with_land_cover(catalogue: Source) -> Source:
+    layer = Layer(
+        collection="land-cover", asset="data", content="classes", licence="see the source"
+    )
+    return catalogue.replace(profile=catalogue.profile.replace(layers={"land-cover": layer}))
+
+
+def test_the_layer_of_a_place_is_found_on_disk_and_by_an_api(realdata: Path, real_api: str) -> None:
+    on_disk = with_land_cover(source(str(realdata / "stac" / "catalog.json")))
+    served = with_land_cover(source(real_api))
+    by_disk = search_layer(on_disk, "land-cover", CHILE, ALWAYS)
+    by_web = search_layer(served, "land-cover", CHILE, ALWAYS)
+    assert [item.id for item in by_disk] == ["LULC_433D_629L_3_1_2020"]
+    assert [item.id for item in by_web] == ["LULC_433D_629L_3_1_2020"]
+    assert Path(by_disk[0].href).is_file()
+    assert by_web[0].href.endswith("LULC_433D_629L_3_1_2020/data.tif")
+
+
+def test_recorded_elevation_is_read_from_the_web(realdata: Path) -> None:
+    for profile, host in (
+        ("planetary-computer", "elevationeuwest.blob.core.windows.net"),
+        ("earth-search", "copernicus-dem-30m.s3.eu-central-1.amazonaws.com"),
+    ):
+        catalogue = source(profile)
+        prefix = {"planetary-computer": "pc", "earth-search": "earthsearch"}[profile]
+        path = realdata / "stac_items" / f"{prefix}__cop-dem-glo-30.json"
+        for raw in json.loads(path.read_text())["features"]:
+            found = to_layer(raw, catalogue.profile.layers["cop-dem"], catalogue)
+            assert found.href.startswith(f"https://{host}/")
+            assert found.href.endswith(".tif")
+            evil = raw["assets"]["data"] | {"href": "s3://other-bucket/a.tif"}
+            with pytest.raises(SsclGeoError):
+                to_layer(
+                    raw | {"assets": {"data": evil}}, catalogue.profile.layers["cop-dem"], catalogue
+                )
+
+
+def test_a_layer_that_a_catalogue_lacks_is_told() -> None:
+    with pytest.raises(InvalidInputError, match=r"'worldcover': earth-search has cop-dem"):
+        search_layer(source("earth-search"), "worldcover", CHILE, ALWAYS)
+
+
+def test_an_item_of_another_collection_is_no_layer() -> None:
+    catalogue = source("earth-search")
+    raw = {"id": "a", "collection": "b", "properties": {}, "assets": {}}
+    with pytest.raises(CatalogError, match="'b' is not 'cop-dem-glo-30'"):
+        to_layer(raw, catalogue.profile.layers["cop-dem"], catalogue)
