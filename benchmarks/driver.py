@@ -23,6 +23,7 @@ from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.zones import grids_of
+from sscl_geo.io.journal import journal
 from sscl_geo.runtime.stage import execute
 from sscl_geo.runtime.work import Evidence, Machines, Stage, Unit
 from sscl_geo.sensors import sentinel2_l2a
@@ -87,7 +88,7 @@ def main() -> None:
     )
     machines = Machines(executor=chosen.executor, workers=chosen.workers)
     with tempfile.TemporaryDirectory() as folder:
-        done = execute(stage, Path(folder), machines, "nothing").done
+        done = execute(stage, journal(Path(folder)), machines, "nothing").done
     seconds = time.perf_counter() - started
     told = {
         "units": done,

@@ -16,8 +16,9 @@ from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Band, Sensor
 from sscl_geo.io.layout import cube_layout
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.cog import write_cog
-from sscl_geo.io.store import Plan, Store
+from sscl_geo.io.store import Store
 from sscl_geo.stages.ingest.composite import Job
 from sscl_geo.stages.ingest.request import IngestUnit, Method
 

@@ -10,7 +10,7 @@ from sscl_geo.frozen import Frozen, parse, read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.gdal import set_environment
-from sscl_geo.io.store import local_path
+from sscl_geo.io.location import Location, local_path, location
 from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.work import machines_of
 
@@ -20,13 +20,14 @@ app = typer.Typer(
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
 
+CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
+BUNDLE = "a model bundle"
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
 app.add_typer(catalog_app, name="catalog")
 
 LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
-CubeOption = Annotated[str, typer.Option(help="Path of a cube.")]
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
     str, typer.Option(help="Study (name or YAML): every number of the training.")
@@ -81,13 +82,13 @@ def labels(
     )
 
     request = LabelsRequest(
-        cube=local_path(cube),
+        cube=location(cube),
         source=layer if source.startswith(LAYER) else Path(source),
         legend=_legend(legend),
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),
     )
-    share = make_labels(request, local_path(out))
+    share = make_labels(request, location(out))
     print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
 
 
@@ -112,8 +113,8 @@ def composite(
     given = {"opening_px": opening, "dilation_px": dilation}
     mask = {name: value for name, value in given.items() if value is not None}
     method = parse(Method, {"compositor": compositor, "mask": mask}, "options")
-    request = CompositeRequest(cube=local_path(cube), period=period, method=method)
-    summary = run(request, local_path(out), machines_of(executor, workers, dask))
+    request = CompositeRequest(cube=location(cube), period=period, method=method)
+    summary = run(request, location(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
 
 
@@ -133,7 +134,7 @@ def pretrain(
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
-    bundle = run([local_path(path) for path in cube], numbers, local_path(out), where)
+    bundle = run([location(path) for path in cube], numbers, local_path(out, BUNDLE), where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
 
@@ -157,13 +158,13 @@ def finetune(
     from sscl_geo.stages.finetune import finetune as run
 
     request = FinetuneRequest(
-        cubes=tuple(local_path(path) for path in cube),
-        labels=tuple(local_path(path) for path in labels),
-        encoder=None if encoder is None else local_path(encoder),
+        cubes=tuple(location(path) for path in cube),
+        labels=tuple(location(path) for path in labels),
+        encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
-    bundle = run(request, local_path(out), where)
+    bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 
 
@@ -183,9 +184,9 @@ def make_map(
     from sscl_geo.stages.map import make_map as run
 
     summary = run(
-        local_path(cube),
-        local_path(model),
-        local_path(out),
+        location(cube),
+        local_path(model, BUNDLE),
+        location(out),
         machines_of(executor, workers, dask),
         tile_px,
     )
@@ -202,7 +203,7 @@ def baseline(
     """Map a cube with a random forest on single pixels, to compare with."""
     from sscl_geo.stages.baseline import make_baseline
 
-    make_baseline(local_path(cube), local_path(labels), local_path(out), seed)
+    make_baseline(location(cube), location(labels), location(out), seed)
     print(f"{out}: mapped by a random forest on pixels")
 
 
@@ -210,12 +211,13 @@ def baseline(
 def evaluate(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
     labels: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
-    out: Annotated[Path | None, typer.Option(help="JSON file for all scores.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file for all scores.")] = None,
 ) -> None:
     """Compare a map with reference labels: OA, AA, mIoU, per class, confusion matrix."""
     from sscl_geo.stages.evaluate import evaluate as run
 
-    found = run(local_path(map), local_path(labels), out)
+    scores = None if out is None else local_path(out, "the file of scores")
+    found = run(location(map), location(labels), scores)
     print(
         f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  over {found.pixels} pixels"
     )
@@ -224,7 +226,7 @@ def evaluate(
 @app.command()
 def report(
     cube: CubeOption,
-    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    out: Annotated[str, typer.Option(help="Folder for report.html and report.json.")],
     map: Annotated[  # noqa: A002
         list[str] | None, typer.Option("--map", help="NAME=PATH of a map; the first is ours.")
     ] = None,
@@ -242,13 +244,13 @@ def report(
 
     request = ReportRequest(
         title=title,
-        cube=local_path(cube),
+        cube=location(cube),
         maps=tuple(_named(text) for text in map or ()),
-        reference=None if reference is None else local_path(reference),
-        labels=None if labels is None else local_path(labels),
-        model=None if model is None else local_path(model),
+        reference=None if reference is None else location(reference),
+        labels=None if labels is None else location(labels),
+        model=None if model is None else local_path(model, BUNDLE),
     )
-    print(f"report: {make_report(request, out).resolve()}")
+    print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -264,7 +266,7 @@ def status(store: StoreArgument) -> None:
     """Tell how far a cube or map is, and why units failed."""
     from sscl_geo.stages.upkeep import status as run
 
-    found = run(local_path(store))
+    found = run(location(store))
     counted = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     print(f"{store}: {found.kind}, {counted}; {found.seconds / 3600:.2f} hours of work")
     for cause, count in found.causes:
@@ -278,7 +280,7 @@ def verify(store: StoreArgument) -> None:
     """Read a cube or map again and compare it with what was written."""
     from sscl_geo.stages.upkeep import verify as run
 
-    print(f"{store}: {run(local_path(store))} arrays of tiles are whole")
+    print(f"{store}: {run(location(store))} arrays of tiles are whole")
 
 
 @app.command()
@@ -289,11 +291,11 @@ def repair(
     dask: DaskOption = None,
 ) -> None:
     """Do the failed and missing units of a cube or map again, and only these."""
-    from sscl_geo.io.store import read_plan
+    from sscl_geo.io.plan import read_plan
     from sscl_geo.stages.ingest import resume as resume_ingest
     from sscl_geo.stages.map import resume as resume_map
 
-    path, machines = local_path(store), machines_of(executor, workers, dask)
+    path, machines = location(store), machines_of(executor, workers, dask)
     plan = read_plan(path)
     resume = {"cube": resume_ingest, "map": resume_map}.get(plan.kind if plan else "")
     if resume is None:
@@ -371,11 +373,11 @@ def _legend(name: str) -> Legend:
     return read_yaml(Legend, shipped_file("catalogs/legends", name, "--legend"))
 
 
-def _named(text: str) -> tuple[str, Path]:
+def _named(text: str) -> tuple[str, Location]:
     name, found, path = text.partition("=")
     if not found:
         raise InvalidInputError(f"--map {text!r}: give NAME=PATH, such as ours=map.zarr")
-    return name, local_path(path)
+    return name, location(path)
 
 
 def main() -> None:

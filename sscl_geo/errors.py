@@ -45,6 +45,12 @@ class ReadError(SsclGeoError):
         self.is_permanent = is_permanent
 
 
+class StoreError(SsclGeoError):
+    """A store could not be reached, or refused to be read or written."""
+
+    exit_code = 1
+
+
 class HolesError(SsclGeoError):
     """A run ended with units that failed; the same command tries only these again."""
 

@@ -10,9 +10,9 @@ from sscl_geo.frozen import parse
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.io.gdal import set_environment
+from sscl_geo.io.location import location
 from sscl_geo.io.profile import source
 from sscl_geo.io.region import read_region
-from sscl_geo.io.store import local_path
 from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.runtime.work import machines_of
 from sscl_geo.stages.ingest import Estimate, IngestRequest, Method, estimate
@@ -102,7 +102,7 @@ def ingest(
     if plan:
         _tell(estimate(request), mb_per_second, workers, price)
         return
-    summary = run_ingest(request, local_path(out), machines_of(executor, workers, dask))
+    summary = run_ingest(request, location(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
 
 

@@ -1,7 +1,11 @@
 """What all tests share: checked annotations, repeatable Hypothesis, real samples, servers."""
 
 import os
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +44,45 @@ def realdata() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("SSCL_REALDATA does not name the folder of the real samples")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Address of a bucket on moto's server, a process of its own that the environment names."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            environment.setenv("AWS_ALLOW_HTTP", "true")
+            environment.setenv("AWS_ACCESS_KEY_ID", "tester")
+            environment.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests")
+            make_bucket("stores")
+            yield "s3://stores"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def make_bucket(name: str) -> None:
+    """Make a bucket; the server may still be starting."""
+    url = f"{os.environ['AWS_ENDPOINT_URL']}/{name}"
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="PUT")).close()  # noqa: S310
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")

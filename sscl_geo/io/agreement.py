@@ -1,6 +1,4 @@
-"""Agreement of a map on disk with reference labels on disk."""
-
-from pathlib import Path
+"""Agreement of a map with reference labels."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -9,10 +7,11 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes
+from sscl_geo.io.location import AnyLocation
 from sscl_geo.ops.scores import Evaluation, confusion, evaluation
 
 
-def agreement(map_path: Path, labels_path: Path) -> Evaluation:
+def agreement(map_path: AnyLocation, labels_path: AnyLocation) -> Evaluation:
     """Compare a map with labels on the same pixels.
 
     Raises:

@@ -15,7 +15,7 @@ from sscl_geo import __version__
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.store import write_whole
+from sscl_geo.io.disk import write_whole
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"

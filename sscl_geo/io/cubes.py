@@ -1,7 +1,6 @@
 """Reading cubes band by band, whatever the order in which they keep them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource, CubeSpec, Place, band_sources
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES
 
@@ -30,20 +30,20 @@ class Cube(NamedTuple):
         spec: Its schema.
     """
 
-    path: Path
+    path: Location
     store: Store
     spec: CubeSpec
 
     @classmethod
-    def open(cls, path: Path) -> "Cube":
+    def open(cls, path: AnyLocation) -> "Cube":
         """Open a cube.
 
         Raises:
             InvalidInputError: There is none at the path, or it is unfinished.
         """
         store = Store.open(path, "cube")
-        _check_whole(path)
-        return cls(path, store, CubeSpec.model_validate(store.plan.content["spec"]))
+        _check_whole(store)
+        return cls(store.path, store, CubeSpec.model_validate(store.plan.content["spec"]))
 
     def bands(self, periods: int = 1) -> tuple[BandSource, ...]:
         """Return every band of a sample of consecutive periods."""
@@ -113,14 +113,14 @@ class Classes(NamedTuple):
         name: Name of the array of classes.
     """
 
-    path: Path
+    path: Location
     store: Store
     grids: tuple[Grid, ...]
     legend: Legend
     name: str
 
     @classmethod
-    def open(cls, path: Path, kind: str) -> "Classes":
+    def open(cls, path: AnyLocation, kind: str) -> "Classes":
         """Open `labels` or a `map`.
 
         Raises:
@@ -128,10 +128,10 @@ class Classes(NamedTuple):
         """
         store = Store.open(path, kind)
         if kind == "map":
-            _check_whole(path)
+            _check_whole(store)
         grids = GridsOf.validate_python(store.plan.content["grids"])
         legend = Legend.model_validate(store.plan.content["legend"])
-        return cls(path, store, grids, legend, "labels" if kind == "labels" else "landcover")
+        return cls(store.path, store, grids, legend, "labels" if kind == "labels" else "landcover")
 
     def read(self, zone: str, window: Window) -> UInt8[np.ndarray, "y x"]:
         """Return class values of a window."""
@@ -141,7 +141,7 @@ class Classes(NamedTuple):
         """Return the grid of a zone."""
         return next(grid for grid in self.grids if grid.zone == zone)
 
-    def check_grids(self, grids: tuple[Grid, ...], other: Path) -> None:
+    def check_grids(self, grids: tuple[Grid, ...], other: AnyLocation) -> None:
         """Let only classes on the same pixels meet.
 
         Raises:
@@ -154,11 +154,11 @@ class Classes(NamedTuple):
             )
 
 
-def _check_whole(path: Path) -> None:
+def _check_whole(store: Store) -> None:
     # The table of tiles is the last thing that a tiled stage writes.
-    if not (path / TILES).exists():
+    if not (store.path / TILES).exists():
         raise InvalidInputError(
-            f"{path} is unfinished; run the command that makes it again, to its end"
+            f"{store.path} is unfinished; run the command that makes it again, to its end"
         )
 
 

@@ -1,33 +1,42 @@
 """An append-only record of what became of each unit of a plan."""
 
 import json
-import os
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse
 from sscl_geo.runtime.work import Outcome
 
-LEDGER = "ledger.jsonl"
+
+@runtime_checkable
+class Journal(Protocol):
+    """What keeps lines; its text says where."""
+
+    def lines(self) -> Sequence[bytes]:
+        """Return all lines in the order of their writing."""
+
+    def append(self, line: bytes) -> None:
+        """Take a line; a killed writer may lose the last few."""
+
+    def flush(self) -> None:
+        """Return when no line can be lost."""
 
 
 class Ledger:
     """One JSON object a line; the last line of a unit counts.
 
-    A line that a killed writer left unfinished at the end is cut off when the ledger is opened.
-    Only one process at a time may append.
-
     Args:
-        folder: The store that the ledger belongs to.
+        journal: Where the lines are kept.
 
     Raises:
-        InvalidInputError: A line before the last is damaged.
+        InvalidInputError: A line is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LEDGER
-        self._cut_torn_line()
-        self._outcomes = dict(self._read())
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        lines = enumerate(journal.lines(), 1)
+        self._outcomes = dict(self._parsed(number, line) for number, line in lines)
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -40,32 +49,21 @@ class Ledger:
         return frozenset(key for key, o in self._outcomes.items() if o.status != "failed")
 
     def append(self, outcome: Outcome) -> None:
-        """Record an outcome; it is on disk when this returns."""
-        with self._path.open("ab") as file:
-            file.write(outcome.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Record an outcome; it is safe after the next `flush`."""
+        self._journal.append(outcome.model_dump_json().encode())
         self._outcomes[outcome.key] = outcome
 
-    def _cut_torn_line(self) -> None:
-        if not self._path.exists():
-            return
-        content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self._path, whole)
-
-    def _read(self) -> list[tuple[str, Outcome]]:
-        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        return [self._parsed(number, line) for number, line in enumerate(lines, 1)]
+    def flush(self) -> None:
+        """Return when no outcome can be lost."""
+        self._journal.flush()
 
     def _parsed(self, number: int, line: bytes) -> tuple[str, Outcome]:
         try:
             fields = json.loads(line)
         except ValueError:
             raise InvalidInputError(
-                f"{self._path} line {number} is damaged; delete that line, and its unit "
+                f"{self._journal} line {number} is damaged; delete that line, and its unit "
                 "will be done again"
             ) from None
-        outcome = parse(Outcome, fields, f"{self._path} line {number}")
+        outcome = parse(Outcome, fields, f"{self._journal} line {number}")
         return outcome.key, outcome

@@ -1,12 +1,11 @@
 """The driver: any tiled stage on any executor, resumable, without a silent hole."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from sscl_geo import plugins
 from sscl_geo.errors import HolesError, InvalidInputError
-from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.ledger import Journal, Ledger
 from sscl_geo.runtime.progress import shown
 from sscl_geo.runtime.work import Machines, Outcome, Stage
 
@@ -23,12 +22,12 @@ class Summary(NamedTuple):
     now: int
 
 
-def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summary:
+def execute(stage: Stage, journal: Journal, machines: Machines, label: str) -> Summary:
     """Do every unit of a stage that its ledger does not show as finished.
 
     Args:
         stage: The stage.
-        store: Folder of its store, which holds the ledger.
+        journal: What keeps the ledger of its store.
         machines: Where to run.
         label: What the progress bar says.
 
@@ -40,11 +39,16 @@ def execute(stage: Stage, store: Path, machines: Machines, label: str) -> Summar
     units = stage.plan()
     _check_memory(stage.memory(), executor.worker_bytes(machines), label)
     stage.prepare()
-    ledger = Ledger(store)
-    pending = [unit for unit in units if unit.key not in ledger.finished]
-    for outcome in shown(executor.execute(stage.run, pending, machines), len(pending), label):
-        ledger.append(outcome)
-    outcomes = [ledger.outcomes[unit.key] for unit in units]
+    ledger = Ledger(journal)
+    finished = ledger.finished
+    pending = [unit for unit in units if unit.key not in finished]
+    try:
+        for outcome in shown(executor.execute(stage.run, pending, machines), len(pending), label):
+            ledger.append(outcome)
+    finally:
+        ledger.flush()
+    known = ledger.outcomes
+    outcomes = [known[unit.key] for unit in units]
     holes = [outcome for outcome in outcomes if outcome.status == "failed"]
     if holes:
         raise HolesError(holes_table(holes, len(units)))
@@ -66,5 +70,5 @@ def holes_table(holes: Sequence[Outcome], planned: int) -> str:
     lines = [f"{len(holes)} of {planned} units failed; the same command tries only these again:"]
     lines += [f"  {hole.key}  {hole.cause}" for hole in holes[:SHOWN_HOLES]]
     if len(holes) > SHOWN_HOLES:
-        lines.append(f"  and {len(holes) - SHOWN_HOLES} more, all in the store's ledger.jsonl")
+        lines.append(f"  and {len(holes) - SHOWN_HOLES} more, all in the store's ledger")
     return "\n".join(lines)

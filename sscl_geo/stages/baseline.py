@@ -1,7 +1,6 @@
 """What a user would do without us: a random forest on single pixels, trained on the same labels."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -12,14 +11,18 @@ from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE, map_layout
-from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 
 VERSION = 1
 TREES = 200
 
 
-def make_baseline(cube_path: Path, labels_path: Path, out: Path, seed: int) -> None:
+def make_baseline(
+    cube_path: AnyLocation, labels_path: AnyLocation, out: AnyLocation, seed: int
+) -> None:
     """Map a cube with a random forest on its bands at each pixel, all periods side by side.
 
     Bands coarser than 10 m are repeated. Pixels with a missing band take part with the stored

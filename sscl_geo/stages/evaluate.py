@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from sscl_geo.io.agreement import agreement
-from sscl_geo.io.store import write_whole
+from sscl_geo.io.disk import write_whole
+from sscl_geo.io.location import AnyLocation
 from sscl_geo.ops.scores import Evaluation
 
 
-def evaluate(map_path: Path, labels_path: Path, out: Path | None = None) -> Evaluation:
+def evaluate(
+    map_path: AnyLocation, labels_path: AnyLocation, out: Path | None = None
+) -> Evaluation:
     """Compare a map with labels on the same pixels; keep all scores as JSON at `out`.
 
     Raises:

@@ -16,8 +16,10 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
 from sscl_geo.io.cubes import Classes, Cube, whole
 from sscl_geo.io.fields import decoded
+from sscl_geo.io.location import Location
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import measured_inputs
-from sscl_geo.io.store import Plan, begin
 from sscl_geo.learn.batches import DrawSpec, Field, Patches, Sampling
 from sscl_geo.learn.checkpoint import State, from_bytes, load_weights
 from sscl_geo.learn.fit import Phase, fit
@@ -45,8 +47,8 @@ class FinetuneRequest(Frozen):
         study: The numbers; the network is the encoder's if there is one.
     """
 
-    cubes: tuple[Path, ...]
-    labels: tuple[Path, ...]
+    cubes: tuple[Location, ...]
+    labels: tuple[Location, ...]
     encoder: Path | None
     study: Study
 

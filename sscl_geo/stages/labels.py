@@ -20,9 +20,11 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_files
 from sscl_geo.io.layers import LayerItem, search_layer
 from sscl_geo.io.layout import labels_layout
+from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.profile import Source
 from sscl_geo.io.signing import Signing
-from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.store import Store
 
 VERSION = 1
 EVER = "2000-01-01/2099-12-31"
@@ -54,14 +56,14 @@ class LabelsRequest(Frozen):
         bbox: Box in degrees outside which no label is taken; None takes all.
     """
 
-    cube: Path
+    cube: Location
     source: Path | LayerSource
     legend: Legend
     column: str = "class"
     bbox: BBox | None = None
 
 
-def make_labels(request: LabelsRequest, out: Path) -> float:
+def make_labels(request: LabelsRequest, out: AnyLocation) -> float:
     """Write labels on a cube's pixels and return the labelled share of them.
 
     Nothing stands at `out` unless it is whole; the same request finds it made.

@@ -15,8 +15,10 @@ from sscl_geo.frozen import Frozen, parse
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import decoded
+from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import measured_inputs
-from sscl_geo.io.store import Plan, begin
 from sscl_geo.learn.batches import DrawSpec, Field, Patches
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
@@ -36,13 +38,13 @@ CACHE = "cache"
 class _Job(Frozen):
     """What every rank needs to know."""
 
-    cubes: tuple[Path, ...]
+    cubes: tuple[Location, ...]
     network: NetworkSpec
     study: Study
     cache: Path
 
 
-def pretrain(cubes: Sequence[Path], study: Study, out: Path, ranks: Ranks) -> Bundle:
+def pretrain(cubes: Sequence[AnyLocation], study: Study, out: Path, ranks: Ranks) -> Bundle:
     """Train an encoder on cubes and write its bundle; the same command resumes.
 
     Args:
@@ -70,7 +72,10 @@ def pretrain(cubes: Sequence[Path], study: Study, out: Path, ranks: Ranks) -> Bu
         backbone=study.backbone,
     )
     job = _Job(
-        cubes=tuple(path.resolve() for path in cubes), network=network, study=study, cache=cache
+        cubes=tuple(cube.path.resolve() for cube in opened),
+        network=network,
+        study=study,
+        cache=cache,
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -10,13 +9,16 @@ from pydantic import TypeAdapter
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.geo.cube import CubeSpec, Place
 from sscl_geo.geo.grid import Grid, Tile, Window
-from sscl_geo.io.store import Store, checksum, read_plan
+from sscl_geo.io.journal import journal
+from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.plan import read_plan
+from sscl_geo.io.store import Store, checksum
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import holes_table
 from sscl_geo.runtime.work import Outcome
 
 TILED = ("cube", "map")
-DAMAGED = "the bytes on the disk are no longer those that were written"
+DAMAGED = "the bytes in the store are no longer those that were written"
 
 
 class Status(NamedTuple):
@@ -42,14 +44,14 @@ class _Written(NamedTuple):
     checksum: str
 
 
-def status(path: Path) -> Status:
+def status(path: AnyLocation) -> Status:
     """Return how far a cube or map is; nothing is changed.
 
     Raises:
         InvalidInputError: There is no cube or map at the path.
     """
     store = _tiled(path)
-    outcomes = Ledger(path).outcomes.values()
+    outcomes = Ledger(journal(path)).outcomes.values()
     counts = Counter(outcome.status for outcome in outcomes)
     told = {name: counts[name] for name in ("done", "empty", "failed")}
     planned = sum(len(grid.tiles) for grid in _grids(store)) * max(len(_starts(store)), 1)
@@ -62,7 +64,7 @@ def status(path: Path) -> Status:
     )
 
 
-def verify(path: Path) -> int:
+def verify(path: AnyLocation) -> int:
     """Read everything that was written and compare checksums; return the number of arrays read.
 
     Units that differ are recorded as failed, so that `repair`, or the command that made the store,
@@ -72,7 +74,7 @@ def verify(path: Path) -> int:
         InvalidInputError: There is no cube or map at the path.
         HolesError: Units differ; the message is a table of them.
     """
-    store, ledger = _tiled(path), Ledger(path)
+    store, ledger = _tiled(path), Ledger(journal(path))
     checked, damaged = 0, []
     for outcome in ledger.outcomes.values():
         written = list(_written(store, outcome))
@@ -81,12 +83,13 @@ def verify(path: Path) -> int:
             damaged.append(outcome.replace(status="failed", cause=DAMAGED))
     for outcome in damaged:
         ledger.append(outcome)
+    ledger.flush()
     if damaged:
         raise HolesError(holes_table(damaged, len(ledger.outcomes)))
     return checked
 
 
-def _tiled(path: Path) -> Store:
+def _tiled(path: AnyLocation) -> Store:
     plan = read_plan(path)
     if plan is None or plan.kind not in TILED:
         found = "not found" if plan is None else f"is a {plan.kind}"

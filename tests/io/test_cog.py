@@ -10,9 +10,10 @@ from rasterio.enums import ColorInterp
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.io.layout import map_layout
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.classes import legend_palette, publish_landcover
 from sscl_geo.io.publish.cog import RasterProfile, write_cog, write_cog_blocks
-from sscl_geo.io.store import Plan, Store
+from sscl_geo.io.store import Store
 
 GRID = Grid(crs="EPSG:32633", origin=(500040, 5800020), shape=(600, 702), tile_px=256)
 WHOLE = Window(0, 0, *GRID.shape)

@@ -12,7 +12,8 @@ from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.layout import Layout, cube_layout, map_layout
-from sscl_geo.io.store import Plan, Store
+from sscl_geo.io.plan import Plan
+from sscl_geo.io.store import Store
 
 SENSORS: tuple[Sensor, ...] = tuple(
     plugins.find("sscl_geo.sensors", name).SENSOR for name in ("sentinel2_l2a", "sentinel1_rtc")

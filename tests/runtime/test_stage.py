@@ -9,6 +9,7 @@ import rasterio
 
 from sscl_geo.errors import HolesError, InvalidInputError, ReadError
 from sscl_geo.geo.grid import Grid, Tile
+from sscl_geo.io.journal import journal
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, Unit
@@ -69,7 +70,7 @@ def test_a_stage_does_every_unit_and_publishes_them_in_the_order_of_the_plan(
     source: Path, store: Path
 ) -> None:
     (store / "half.partial").write_text("half")
-    summary = execute(stage_of(source, store), store, SERIAL, "toy")
+    summary = execute(stage_of(source, store), journal(store), SERIAL, "toy")
     assert summary == Summary(done=1, empty=8, now=9)
     assert begun(store) == [tile.key for tile in GRID.tiles]
     with rasterio.open(source) as dataset:
@@ -79,9 +80,9 @@ def test_a_stage_does_every_unit_and_publishes_them_in_the_order_of_the_plan(
 
 
 def test_a_second_run_does_nothing_again(source: Path, store: Path) -> None:
-    execute(stage_of(source, store), store, SERIAL, "toy")
+    execute(stage_of(source, store), journal(store), SERIAL, "toy")
     (store / "published.json").unlink()
-    summary = execute(stage_of(source, store), store, SERIAL, "toy")
+    summary = execute(stage_of(source, store), journal(store), SERIAL, "toy")
     assert summary == Summary(done=1, empty=8, now=0)
     assert len(begun(store)) == 9
     assert (store / "published.json").exists()
@@ -96,11 +97,11 @@ def test_a_killed_run_goes_on_where_it_was(source: Path, store: Path) -> None:
         return stage.run(unit)
 
     with pytest.raises(KeyboardInterrupt):
-        execute(stage._replace(run=killed), store, SERIAL, "toy")
+        execute(stage._replace(run=killed), journal(store), SERIAL, "toy")
     with (store / "ledger.jsonl").open("a") as file:
         file.write('{"key": "epsg32736/1/1", "sta')
     assert not (store / "published.json").exists()
-    summary = execute(stage, store, SERIAL, "toy")
+    summary = execute(stage, journal(store), SERIAL, "toy")
     assert summary == Summary(done=1, empty=8, now=5)
     assert begun(store) == [tile.key for tile in GRID.tiles]
 
@@ -113,12 +114,12 @@ def test_a_failed_unit_is_a_hole_that_the_same_command_fills_later(
         with pytest.raises(
             HolesError, match=r"1 of 9 units failed.*\n  epsg32736/0/0  0-0\.json is"
         ):
-            execute(stage_of(source, store), store, SERIAL, "toy")
+            execute(stage_of(source, store), journal(store), SERIAL, "toy")
         assert not (store / "published.json").exists()
     assert begun(store) == [*[tile.key for tile in GRID.tiles], "epsg32736/0/0"]
-    assert Ledger(store).outcomes["epsg32736/0/0"].status == "failed"
+    assert Ledger(journal(store)).outcomes["epsg32736/0/0"].status == "failed"
     (store / "0-0.json.locked").unlink()
-    summary = execute(stage_of(source, store), store, SERIAL, "toy")
+    summary = execute(stage_of(source, store), journal(store), SERIAL, "toy")
     assert summary == Summary(done=1, empty=8, now=1)
     assert (store / "published.json").exists()
 
@@ -131,7 +132,7 @@ def test_many_holes_are_counted_and_the_first_are_shown(source: Path, store: Pat
 
     stage = stage_of(source, store)._replace(plan=lambda: tiles, run=fail)
     with pytest.raises(HolesError) as error:
-        execute(stage, store, SERIAL, "toy")
+        execute(stage, journal(store), SERIAL, "toy")
     lines = str(error.value).splitlines()
     assert lines[0].startswith("30 of 30 units failed")
     assert lines[1] == "  z/0/0  OSError: no room for z/0/0"
@@ -146,5 +147,5 @@ def test_an_unknown_executor_is_refused_before_anything_is_touched(
     with pytest.raises(
         InvalidInputError, match="'abacus' in executors; choose one of dask, serial"
     ):
-        execute(stage_of(source, store), store, Machines(executor="abacus"), "toy")
+        execute(stage_of(source, store), journal(store), Machines(executor="abacus"), "toy")
     assert [path.name for path in store.iterdir()] == ["half.partial"]

@@ -16,6 +16,7 @@ import xarray
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.catalog import search
+from sscl_geo.io.journal import journal
 from sscl_geo.io.profile import source
 from sscl_geo.io.tables import SCENES, read_scenes
 from sscl_geo.runtime.ledger import Ledger
@@ -160,7 +161,7 @@ def test_a_scene_that_cannot_be_read_is_a_named_hole_and_the_same_command_closes
         assert done.returncode == 1
         assert "B11.tif cannot be read" in done.stderr
         assert "Traceback" not in done.stderr
-        failed = [o for o in Ledger(out).outcomes.values() if o.status == "failed"]
+        failed = [o for o in Ledger(journal(out)).outcomes.values() if o.status == "failed"]
         assert failed
     finally:
         hidden.rename(victim)

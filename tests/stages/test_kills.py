@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from sscl_geo.errors import SsclGeoError
+from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.ingest import IngestRequest, ingest
 
@@ -28,7 +29,7 @@ SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["sscl_geo.stages.ingest", "sscl_geo.runtime.executors.serial"])
 
 
-def run(request: IngestRequest, out: Path, machines: Machines) -> None:
+def run(request: IngestRequest, out: AnyLocation, machines: Machines) -> None:
     with contextlib.suppress(SsclGeoError):
         ingest(request, out, machines)
 
@@ -76,6 +77,26 @@ def test_a_driver_killed_at_random_moments(
         assert content(out) == content(alone.cube)
         number += 1
         assert number <= wanted, "the machine is too quick for the moments"
+
+
+def test_a_driver_killed_at_random_moments_that_writes_to_a_bucket(
+    request_and_cube: tuple[IngestRequest, Path], s3: str, content: Content
+) -> None:
+    request, cube = request_and_cube
+    out, rng, kills = location(f"{s3}/killed/cube.zarr"), random.Random(3), 0  # noqa: S311
+    for _ in range(3):
+        life, before = SPAWN.Process(target=run, args=(request, out, Machines())), out.names()
+        life.start()
+        while life.is_alive() and out.names() == before:
+            life.join(0.05)
+        life.join(rng.uniform(0, 0.6))
+        kills += life.is_alive()
+        life.kill()
+        life.join()
+    ingest(request, out, Machines())
+    assert kills >= 1
+    made = {name: (out / name).read_bytes() for name in out.names() if "ledger/" not in name}
+    assert made == content(cube)
 
 
 class Cluster(NamedTuple):

@@ -13,8 +13,9 @@ from sscl_geo.errors import InvalidInputError, NoSceneError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import map_layout
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.cog import write_cog
-from sscl_geo.io.store import Plan, Store
+from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels

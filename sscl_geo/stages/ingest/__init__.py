@@ -1,10 +1,11 @@
 """From a STAC catalogue to a cube: one unit composites one tile over one period."""
 
 from functools import partial
-from pathlib import Path
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse
+from sscl_geo.io.journal import journal
+from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, TILES, read_scenes, records_table
 from sscl_geo.runtime.stage import Summary, execute
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-def ingest(request: IngestRequest, out: Path, machines: Machines) -> Summary:
+def ingest(request: IngestRequest, out: AnyLocation, machines: Machines) -> Summary:
     """Make the cube of a request at a path, or finish one that was begun.
 
     The search happens once and is kept in the store; a second run reads it there.
@@ -41,12 +42,12 @@ def ingest(request: IngestRequest, out: Path, machines: Machines) -> Summary:
     """
     store = reopen(request, out) or create(request, out)
     kept = Kept.model_validate(store.plan.content)
-    scenes = read_scenes((out / SCENES).read_bytes())
+    scenes = read_scenes((store.path / SCENES).read_bytes())
     planned = units(kept.spec, scenes, request.method.orbit)
-    return execute(_stage(request, kept, planned, store), out, machines, "ingest")
+    return execute(_stage(request, kept, planned, store), journal(out), machines, "ingest")
 
 
-def resume(out: Path, machines: Machines) -> Summary:
+def resume(out: AnyLocation, machines: Machines) -> Summary:
     """Finish a cube from what it knows of itself.
 
     Raises:

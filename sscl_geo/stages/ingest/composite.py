@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -11,6 +10,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+from sscl_geo.io.location import Location
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import Signing, signer
 from sscl_geo.io.store import Store
@@ -28,13 +28,13 @@ class Job(Frozen):
     """What all units of a run share.
 
     Attributes:
-        out: Absolute path of the cube.
+        out: Where the cube is, for any process.
         spec: Its schema.
         signing: Who signs asset addresses.
         method: How scenes become a composite.
     """
 
-    out: Path
+    out: Location
     spec: CubeSpec
     signing: Signing
     method: Method

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -22,8 +21,10 @@ from sscl_geo.geo.sensor import Sensor
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.catalog import Found, query, search
 from sscl_geo.io.layout import cube_layout
+from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.profile import Source
-from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
 from sscl_geo.io.trust import redacted
 from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
@@ -48,7 +49,7 @@ class Kept(Frozen):
     refused: dict[str, int] = Field(default_factory=dict)
 
 
-def reopen(request: IngestRequest, out: Path) -> Store | None:
+def reopen(request: IngestRequest, out: AnyLocation) -> Store | None:
     """Return the cube that the same request began at a path; None where nothing stands.
 
     Raises:
@@ -59,15 +60,15 @@ def reopen(request: IngestRequest, out: Path) -> Store | None:
     if plan is None:
         return None
     plan.check(_plan(request), out)
-    if plan.content.get("scenes_digest") != _digest(read_scenes((out / SCENES).read_bytes())):
+    table = location(out) / SCENES
+    if plan.content.get("scenes_digest") != _digest(read_scenes(table.read_bytes())):
         raise PlanConflictError(
-            f"{out / SCENES} is not the search that made this cube; restore it, or choose "
-            "another --out"
+            f"{table} is not the search that made this cube; restore it, or choose another --out"
         )
     return Store(out, plan)
 
 
-def create(request: IngestRequest, out: Path) -> Store:
+def create(request: IngestRequest, out: AnyLocation) -> Store:
     """Search the catalogue, freeze what it found, and make an empty cube for it.
 
     Raises:

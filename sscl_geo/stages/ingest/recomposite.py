@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
@@ -13,8 +12,11 @@ from sscl_geo.geo.ground import tile_bbox
 from sscl_geo.geo.period import Period, split
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Cube
+from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import cube_layout
-from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, TILES, records_table
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
@@ -35,7 +37,7 @@ class CompositeRequest(Frozen):
         method: How days become composites; its orbit and swath have been settled by the cube.
     """
 
-    cube: Path
+    cube: Location
     period: str
     method: Method = Method()
 
@@ -43,13 +45,13 @@ class CompositeRequest(Frozen):
 class _Job(Frozen):
     """What all units of a run share."""
 
-    days: Path
-    out: Path
+    days: Location
+    out: Location
     spec: CubeSpec
     method: Method
 
 
-def composite_days(request: CompositeRequest, out: Path, machines: Machines) -> Summary:
+def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machines) -> Summary:
     """Make a cube of composites of a cube of days, or finish one that was begun.
 
     They are those of an ingest of the same scenes, bit for bit (radar to a hundredth of a dB). Only
@@ -81,7 +83,7 @@ def composite_days(request: CompositeRequest, out: Path, machines: Machines) -> 
         content={"spec": spec.model_dump(mode="json")},
     )
     store = _store(out, plan, spec, days)
-    job = _Job(days=request.cube.resolve(), out=out.resolve(), spec=spec, method=request.method)
+    job = _Job(days=days.path.resolve(), out=store.path.resolve(), spec=spec, method=request.method)
     planned = tuple(unit for grid in spec.grids for unit in _units(spec, grid))
     stage = Stage(
         plan=lambda: planned,
@@ -90,10 +92,10 @@ def composite_days(request: CompositeRequest, out: Path, machines: Machines) -> 
         publish=partial(_publish, store),
         memory=partial(unit_bytes, spec, planned, request.method),
     )
-    return execute(stage, out, machines, "composite")
+    return execute(stage, journal(out), machines, "composite")
 
 
-def _store(out: Path, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
+def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
     existing = read_plan(out)
     if existing is not None:
         existing.check(plan, out)

@@ -10,9 +10,12 @@ from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
+from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import map_layout
+from sscl_geo.io.location import AnyLocation, Location, location
+from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.publish.classes import publish_landcover
-from sscl_geo.io.store import Plan, Store, read_plan
+from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.windows import checked_lattice
@@ -28,7 +31,7 @@ SOURCES = "sources.json"
 
 
 def make_map(
-    cube: Path, model: Path, out: Path, machines: Machines, tile_px: int | None = None
+    cube: AnyLocation, model: Path, out: AnyLocation, machines: Machines, tile_px: int | None = None
 ) -> Summary:
     """Map a cube, or finish a map that was begun, and write a COG of each zone beside it.
 
@@ -58,16 +61,16 @@ def make_map(
     )
     store = _store(out, _plan(source, bundle, grids), grids, legend)
     job = Job(
-        cube=cube.resolve(),
+        cube=source.path.resolve(),
         model=model.resolve(),
         weights_sha256=bundle.weights_sha256,
-        out=out.resolve(),
+        out=store.path.resolve(),
     )
     store.put(SOURCES, job.model_dump_json(include={"cube", "model"}).encode())
-    return execute(_stage(job, bundle, legend, grids, store), out, machines, "map")
+    return execute(_stage(job, bundle, legend, grids, store), journal(out), machines, "map")
 
 
-def resume(out: Path, machines: Machines) -> Summary:
+def resume(out: AnyLocation, machines: Machines) -> Summary:
     """Finish a map from what it knows of itself.
 
     Raises:
@@ -77,8 +80,8 @@ def resume(out: Path, machines: Machines) -> Summary:
     """
     plan = read_plan(out)
     try:
-        fields = json.loads((out / SOURCES).read_text())
-        cube, model = Path(fields["cube"]), Path(fields["model"])
+        fields = json.loads((location(out) / SOURCES).read_bytes())
+        cube, model = location(fields["cube"]), Path(fields["model"])
     except (OSError, ValueError, KeyError):
         raise InvalidInputError(
             f"{out} does not say what it was made of ({SOURCES}); run the command that made it"
@@ -131,7 +134,7 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
     )
 
 
-def _store(out: Path, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
+def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
     existing = read_plan(out)
     if existing is not None:
         existing.check(plan, out)
@@ -155,7 +158,7 @@ def _publish(
     store.put(TILES, records_table(records))
 
 
-def cog_path(map_path: Path, grid: Grid, grids: tuple[Grid, ...]) -> Path:
+def cog_path(out: AnyLocation, grid: Grid, grids: tuple[Grid, ...]) -> Location:
     """Return the path of a zone's COG: beside the map, named by the zone if there are several."""
-    name = map_path.stem if len(grids) == 1 else f"{map_path.stem}-{grid.zone}"
-    return map_path.with_name(f"{name}.tif")
+    name = out.stem if len(grids) == 1 else f"{out.stem}-{grid.zone}"
+    return location(out).with_name(f"{name}.tif")

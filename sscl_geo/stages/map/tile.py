@@ -13,6 +13,7 @@ from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
+from sscl_geo.io.location import Location
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.inputs import Normalised
@@ -47,16 +48,16 @@ class Job(Frozen):
     """What all units of a run share.
 
     Attributes:
-        cube: Absolute path of the cube.
+        cube: Where the cube is, for any process.
         model: Absolute path of the bundle.
         weights_sha256: Digest of the bundle's weights.
-        out: Absolute path of the map.
+        out: Where the map is, for any process.
     """
 
-    cube: Path
+    cube: Location
     model: Path
     weights_sha256: str
-    out: Path
+    out: Location
 
 
 def map_unit(job: Job, unit: MapUnit) -> Evidence:

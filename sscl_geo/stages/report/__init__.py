@@ -15,7 +15,8 @@ from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Classes, Cube
-from sscl_geo.io.store import write_whole
+from sscl_geo.io.disk import write_whole
+from sscl_geo.io.location import Location
 from sscl_geo.stages.report.pictures import (
     Picture,
     classes_picture,
@@ -53,10 +54,10 @@ class ReportRequest(Frozen):
     """
 
     title: str
-    cube: Path
-    maps: tuple[tuple[str, Path], ...] = ()
-    reference: Path | None = None
-    labels: Path | None = None
+    cube: Location
+    maps: tuple[tuple[str, Location], ...] = ()
+    reference: Location | None = None
+    labels: Location | None = None
     model: Path | None = None
     notes: tuple[str, ...] = ()
     seconds: float | None = None
@@ -91,7 +92,7 @@ class Told(NamedTuple):
     fraction: float | None
 
 
-def _scored(request: ReportRequest, reference: Path) -> list[Row]:
+def _scored(request: ReportRequest, reference: Location) -> list[Row]:
     return [scored(name, path, reference) for name, path in request.maps]
 
 
@@ -170,7 +171,7 @@ def _labels_pictures(request: ReportRequest, grid: Grid, legend: Legend) -> list
     ]
 
 
-def _labelled_fraction(path: Path) -> float:
+def _labelled_fraction(path: Location) -> float:
     labels = Classes.open(path, "labels")
     counts = [
         ((labels.read(grid.zone, window) != 0).sum(), window.height * window.width)

@@ -1,7 +1,6 @@
 """The numbers of a report."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.agreement import agreement
 from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.location import Location
 from sscl_geo.io.tables import SCENES, read_scenes
 from sscl_geo.ops.scores import Evaluation
 
@@ -72,7 +72,7 @@ def made_of(cube: Cube) -> list[Made]:
     return found
 
 
-def scored(name: str, map_path: Path, reference: Path) -> Row:
+def scored(name: str, map_path: Location, reference: Location) -> Row:
     """Return a map's scores against reference labels."""
     return Row(name, agreement(map_path, reference))
 

@@ -1,0 +1,88 @@
+"""Files and folders of a disk, where readers see a file whole or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import LocalStore
+
+
+class Disk:
+    """What is kept on a disk that this machine sees; keys are paths."""
+
+    def exists(self, key: str) -> bool:
+        """Return whether a file or folder stands there."""
+        return os.path.lexists(key)
+
+    def read(self, key: str) -> bytes:
+        """Return a file's bytes."""
+        return Path(key).read_bytes()
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a file whose readers see the old content or the new; its folder is made."""
+        Path(key).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(key), content)
+
+    @contextmanager
+    def new_file(self, key: str) -> Iterator[Path]:
+        """Yield where to write a file; when the block ends it stands at the key, whole."""
+        pending = _pending(Path(key))
+        try:
+            yield pending
+            pending.replace(key)
+        finally:
+            pending.unlink(missing_ok=True)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write a file if there is none; return whether it now holds this content."""
+        path = Path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pending = _pending(path)
+        _write_through(pending, content)
+        try:
+            os.link(pending, path)
+        except FileExistsError:
+            return path.read_bytes() == content
+        finally:
+            pending.unlink()
+        return True
+
+    def names(self, key: str) -> list[str]:
+        """Return the names of all files below a folder, in order."""
+        folder = Path(key)
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(folder).as_posix() for path in files)
+
+    def delete(self, key: str) -> None:
+        """Delete a file, or a folder with all that it holds; nothing happens if it is absent."""
+        path = Path(key)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def zarr_store(self, key: str) -> ZarrStore:
+        """Return what Zarr needs to read and write below a folder."""
+        return LocalStore(key)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part."""
+    pending = _pending(path)
+    _write_through(pending, content)
+    pending.replace(path)
+
+
+def _pending(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

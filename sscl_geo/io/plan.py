@@ -1,0 +1,87 @@
+"""What a store is made of, kept in the store, so that only the same command continues it."""
+
+import json
+
+from pydantic import Field, JsonValue
+
+from sscl_geo import __version__
+from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.frozen import Frozen, canonical_json, parse
+from sscl_geo.io.location import AnyLocation, Location, location
+
+PLAN = "plan.json"
+CLAIM = "claim.json"
+"""Who is making a store in a bucket; see `sscl_geo.io.claim`."""
+
+
+class Plan(Frozen):
+    """The identity of a store: equal plans make equal bytes.
+
+    Attributes:
+        kind: What the store is: `cube`, `labels` or `map`.
+        stage_version: Version of the stage that makes it.
+        package_version: Version of this package.
+        arguments: What the user asked for.
+        content: What was derived from it once and is kept: grids, periods, digests of inputs.
+    """
+
+    kind: str
+    stage_version: int
+    package_version: str = __version__
+    arguments: dict[str, JsonValue]
+    content: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def text(self) -> bytes:
+        """The content of its file."""
+        return self.model_dump_json(indent=1).encode()
+
+    def check(self, wanted: "Plan", place: AnyLocation | str) -> None:
+        """Let only a plan with the same arguments continue this store.
+
+        Raises:
+            PlanConflictError: A key differs; the message names it and both values.
+        """
+        mine = {**self.model_dump(exclude={"arguments", "content"}), **self.arguments}
+        theirs = {**wanted.model_dump(exclude={"arguments", "content"}), **wanted.arguments}
+        for key in sorted({*mine, *theirs}):
+            if canonical_json(mine.get(key)) != canonical_json(theirs.get(key)):
+                raise PlanConflictError(
+                    f"{place} was made by another plan: {key} is {_short(mine.get(key))} "
+                    f"there and {_short(theirs.get(key))} here; choose another --out, or "
+                    "delete the old store"
+                )
+
+
+def read_plan(place: AnyLocation) -> Plan | None:
+    """Return the plan of the store at a place; None where nothing stands or is being made.
+
+    Raises:
+        InvalidInputError: Something else stands there.
+    """
+    store = location(place)
+    try:
+        fields = json.loads((store / PLAN).read_bytes())
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and _is_free(store):
+            return None
+        raise InvalidInputError(
+            f"{store} exists and is not a store of this package; choose another path"
+        ) from None
+    return parse(Plan, fields, str(store / PLAN))
+
+
+def made_by_another(place: AnyLocation) -> PlanConflictError:
+    """Return the error of a command that came second."""
+    return PlanConflictError(
+        f"{place}: another command is making this store; let it end, then run this one again"
+    )
+
+
+def _is_free(store: Location) -> bool:
+    return not store.exists() or (not store.is_local and (store / CLAIM).exists())
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one readable line
