@@ -8,6 +8,7 @@ import pytest
 
 from sscl_geo.demo.serve import served
 from sscl_geo.errors import HolesError
+from sscl_geo.io.journal import journal
 from sscl_geo.io.profile import source
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Machines
@@ -61,7 +62,7 @@ def test_faults_on_a_fifth_of_the_requests_leave_the_same_bytes_or_named_holes(
     try:
         ingest(request_, out, Machines())
     except HolesError:
-        assert any(o.status == "failed" and o.cause for o in Ledger(out).outcomes.values())
+        assert any(o.status == "failed" and o.cause for o in Ledger(journal(out)).outcomes.values())
     counts = road.files.counts()
     assert sum(counts[fault] for fault in HARM) > 0.1 * counts["requests"]
     road.files.become(QUIET)
@@ -89,7 +90,7 @@ def test_scenes_may_be_left_out_if_the_user_says_how_many(
     road.files.become(Plan(share=1, faults=("404",), only=r"20240407.*B11\.tif"))
     ingest(lenient, out, Machines())
     road.files.become(QUIET)
-    outcomes = Ledger(out).outcomes
+    outcomes = Ledger(journal(out)).outcomes
     (april,) = (o.evidence["unreadable"] for key, o in outcomes.items() if "04-01" in key)
     assert isinstance(april, dict)
     assert len(april) == 2
