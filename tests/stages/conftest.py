@@ -13,6 +13,7 @@ from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.profile import source
 from sscl_geo.io.tables import SCENES, read_scenes, scenes_table
 from sscl_geo.learn.study import Study
@@ -92,19 +93,16 @@ def learned(
     return made
 
 
-def content(store: Path) -> dict[str, bytes]:
+def content(store: AnyLocation) -> dict[str, bytes]:
     """Return every file of a store but the ledger, whose lines come in the order of finishing."""
-    return {
-        path.relative_to(store).as_posix(): bare(path)
-        for path in sorted(store.rglob("*"))
-        if path.is_file() and path.name != "ledger.jsonl"
-    }
+    names = (name for name in location(store).names() if not name.startswith("ledger"))
+    return {name: bare(location(store) / name) for name in names}
 
 
-def bare(path: Path) -> bytes:
+def bare(place: Location) -> bytes:
     """Return a file's bytes; of the scenes without the record of when they were asked for."""
-    content = path.read_bytes()
-    return scenes_table(read_scenes(content)) if path.name == SCENES else content
+    content = place.read_bytes()
+    return scenes_table(read_scenes(content)) if place.name == SCENES else content
 
 
 @pytest.fixture(scope="session", name="content")
