@@ -69,7 +69,7 @@ def test_a_driver_killed_at_random_moments(
         for _ in range(LIVES):
             life = SPAWN.Process(target=run, args=(alone.request, out, Machines()))
             life.start()
-            life.join(rng.uniform(0, 0.8 * alone.seconds))
+            life.join(rng.uniform(0, 0.35 * alone.seconds))
             kills += life.is_alive()
             life.kill()
             life.join()
