@@ -24,7 +24,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def ingest(
     datetime: Annotated[str, typer.Option(metavar="A/B", help="First and last day.")],
-    out: Annotated[str, typer.Option(help="Path of the cube; the same command resumes.")],
+    out: Annotated[
+        str | None, typer.Option(help="Path of the cube; the same command resumes.")
+    ] = None,
     bbox: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(metavar="W S E N", help="Area in degrees."),
@@ -99,7 +101,9 @@ def ingest(
         ask_pixels=ask_pixels,
         method=parse(Method, method, "options"),
     )
-    if plan:
+    if out is None and not plan:
+        raise InvalidInputError("give --out, where the cube shall stand, or --plan")
+    if out is None or plan:
         _tell(estimate(request), mb_per_second, workers, price)
         return
     summary = run_ingest(request, location(out), machines_of(executor, workers, dask))

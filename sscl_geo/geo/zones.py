@@ -37,7 +37,9 @@ def grids_of(area: Area, choice: str, tile_px: int) -> tuple[Grid, ...]:
         InvalidInputError: The CRS is unknown or not in metres, or UTM does not cover the latitude.
     """
     if choice != "auto":
-        return (_grid(_metric(choice), area.polygon, tile_px),)
+        crs = _metric(choice)
+        _check_use(crs, area)
+        return (_grid(crs, area.polygon, tile_px),)
     return tuple(_utm_grids(area, tile_px))
 
 
@@ -85,6 +87,18 @@ def _metric(name: str) -> str:
             f"--grid {name!r}: has no EPSG code; give one that has, such as EPSG:3035"
         )
     return f"EPSG:{code}"
+
+
+def _check_use(crs: str, area: Area) -> None:
+    use = CRS.from_user_input(crs).area_of_use
+    if use is None:
+        return
+    made_for = BBox(use.west, use.south, use.east, use.north)
+    if not any(area.within(part).area > 0 for part in made_for.split()):
+        raise InvalidInputError(
+            f"--grid {crs}: is made for {use.name}, and the area lies elsewhere; name a CRS of its "
+            "place, or auto"
+        )
 
 
 def _grid(crs: str, ground: BaseGeometry, tile_px: int) -> Grid:

@@ -66,6 +66,7 @@ def search(
 
     Raises:
         CatalogError: The catalogue cannot be reached or does not answer as a STAC API.
+        ReadError: The pixels of a scene could not be asked; it is not left out for that.
     """
     place = source.profile.sensors.get(sensor.name)
     if place is None:
@@ -142,7 +143,7 @@ def _by_pixels(
     def judge(scene: Scene) -> Scene | Refusal:
         try:
             return witnessed(scene, place.offset_rule(scene.collection), sign, place.nodata)
-        except SsclGeoError as error:
+        except CatalogError as error:
             return Refusal(scene.id, str(error))
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -3,7 +3,7 @@
 from pydantic import AwareDatetime
 
 from sscl_geo.errors import CatalogError, InvalidInputError
-from sscl_geo.frozen import Frozen
+from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import Period
 from sscl_geo.io.catalog import items, query
@@ -17,12 +17,14 @@ class LayerItem(Frozen):
     Attributes:
         id: The STAC item's id; data only, never part of a path.
         datetime: Its time, or the start of the time that it stands for.
+        end: The end of that time.
         bbox: Its box in degrees.
         href: Unsigned address of the raster.
     """
 
     id: str
     datetime: AwareDatetime
+    end: AwareDatetime
     bbox: BBox
     href: str
 
@@ -38,7 +40,9 @@ def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
     if item.collection not in (None, layer.collection):
         raise CatalogError(f"collection {item.collection!r} is not {layer.collection!r}")
     href = readable(item, layer.asset, GEOTIFF, source)
-    return LayerItem(id=item.id, datetime=item.moment, bbox=item.box, href=href)
+    end = item.properties.get("end_datetime") or item.moment
+    fields = {"id": item.id, "datetime": item.moment, "end": end, "bbox": item.box, "href": href}
+    return parse(LayerItem, fields, f"item {item.id}")
 
 
 def search_layer(source: Source, name: str, area: BBox, interval: Period) -> tuple[LayerItem, ...]:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8, UInt16
 
+from sscl_geo.errors import ReadError
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.scene import Scene
 from sscl_geo.io.readers.geotiff import GeoTiffReader
+from sscl_geo.io.trust import redacted
 from sscl_geo.ops.scaling import harmonised, is_power
 
 Out = Shaped[np.ndarray, "y x"] | None
@@ -15,15 +17,20 @@ Observe = Callable[[GeoTiffReader, Scene, Block, Out], Shaped[np.ndarray, "y x"]
 """What reads a scene on a block. It may fill and return the last argument, or return another."""
 
 _SAR_NODATA = -32768.0
+UNCLASSIFIED = 7
 
 
 def scene_classes(
     reader: GeoTiffReader, scene: Scene, block: Block, out: Out
 ) -> UInt8[np.ndarray, "y x"]:
-    """Return the Scene Classification Layer of a scene that has one; 0 is nodata."""
+    """Return a scene's Scene Classification Layer; 0 is nodata.
+
+    Of a scene without one, what it saw is unclassified (7).
+    """
     if scene.mask_href is None:
-        message = f"{scene.id} has no Scene Classification Layer"
-        raise ValueError(message)
+        _, first = scene.hrefs[0]
+        seen = reader.read(first, block, 0, "continuous") != 0
+        return np.where(seen, np.uint8(UNCLASSIFIED), np.uint8(0))
     return reader.read(scene.mask_href, block, 0, "classes", out)
 
 
@@ -34,6 +41,11 @@ def reflectance(band: str) -> Observe:
         reader: GeoTiffReader, scene: Scene, block: Block, out: Out
     ) -> UInt16[np.ndarray, "y x"]:
         dn = reader.read(scene.href(band), block, 0, "continuous", out)
+        if dn.dtype not in (np.uint8, np.uint16):
+            raise ReadError(
+                f"{redacted(scene.href(band))} holds {dn.dtype}, not digital numbers (uint16)",
+                is_permanent=True,
+            )
         return harmonised(dn.astype(np.uint16, copy=False), scene.harmonise)
 
     return read

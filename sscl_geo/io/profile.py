@@ -152,10 +152,10 @@ def source(catalog: str, profile: str | None = None) -> Source:
         InvalidInputError: There is no such profile or file, the profile has no URL, or a URL holds
             credentials, which would be kept in every store.
     """
-    if is_url(catalog) and "@" in urlsplit(catalog).netloc:
+    if is_url(catalog) and ("@" in urlsplit(catalog).netloc or urlsplit(catalog).query):
         raise InvalidInputError(
-            f"--catalog {redacted(catalog)}: leave the credentials out of the URL; put them in a "
-            ".netrc file"
+            f"--catalog {redacted(catalog)}: leave credentials and queries out of the URL, which "
+            "every store keeps; put credentials in a .netrc file"
         )
     if is_url(catalog) or catalog.endswith(".json"):
         if not is_url(catalog) and not Path(catalog).is_file():

@@ -9,6 +9,9 @@ from sscl_geo.errors import UntrustedHrefError
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f<>\"\\^`{|}\x7f]|/vsi|\.\.", re.IGNORECASE)
 _WEB = ("http", "https")
+_SECRET = re.compile(
+    r"[?&](sig|se|token|key|api_?key|subscription-key|x-amz-[a-z-]+)=", re.IGNORECASE
+)
 
 
 def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
@@ -26,6 +29,11 @@ def checked_href(href: str, hosts: tuple[str, ...], root: Path | None) -> str:
     if _FORBIDDEN.search(unquote(href)):
         raise UntrustedHrefError(
             f"asset address {shown!r}: holds characters or a path that no plain address has"
+        )
+    if _SECRET.search(href):
+        raise UntrustedHrefError(
+            f"asset address {shown!r}: is signed already, and its signature would be kept; take "
+            "unsigned items, and a profile that signs"
         )
     parts = _split(href)
     if parts.scheme in _WEB and " " not in href:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -106,8 +107,13 @@ def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
         )
     first, last = cube.spec.periods[0].start, cube.spec.periods[-1].end
     middle = first + (last - first) / 2
-    ranked = sorted(items, key=lambda item: (abs(item.datetime.date() - middle), item.id))
+    ranked = sorted(items, key=lambda item: (_days_off(item, middle), item.id))
     return ranked, catalog.profile.signing
+
+
+def _days_off(item: LayerItem, day: date) -> int:
+    """Return how many days lie between a day and the time that a raster stands for."""
+    return max((item.datetime.date() - day).days, (day - item.end.date()).days, 0)
 
 
 def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:

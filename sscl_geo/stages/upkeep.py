@@ -13,6 +13,7 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.plan import read_plan
 from sscl_geo.io.store import Store, checksum
+from sscl_geo.io.tables import TILES
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import holes_table
 from sscl_geo.runtime.work import Outcome
@@ -85,6 +86,8 @@ def verify(path: AnyLocation) -> int:
         ledger.append(outcome)
     ledger.flush()
     if damaged:
+        # Without its table of tiles nobody opens the store as whole.
+        (store.path / TILES).delete()
         raise HolesError(holes_table(damaged, len(ledger.outcomes)))
     return checked
 

@@ -182,3 +182,16 @@ def test_a_slanted_region_leaves_out_the_corners_of_its_box() -> None:
 def test_a_region_without_ground_is_refused(empty: shapely.Polygon) -> None:
     with pytest.raises(InvalidInputError, match=r"r\.gpkg: holds no polygon"):
         area_of_polygons(empty, "r.gpkg")
+
+
+@pytest.mark.parametrize(
+    ("box", "choice"),
+    [
+        (BBox(-170, -53, -169, -52), "EPSG:3035"),
+        (BBox(104, -1, 106, 1), "EPSG:32633"),
+        (BBox(-100, 40, -99, 41), "EPSG:32633"),
+    ],
+)
+def test_a_crs_of_another_place_is_refused(box: BBox, choice: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"--grid {choice}: is made for .* lies elsewhere"):
+        grids_of(box, choice, 256)

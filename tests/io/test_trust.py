@@ -143,3 +143,12 @@ def test_a_refusal_does_not_tell_a_signature() -> None:
     with pytest.raises(UntrustedHrefError) as refusal:
         checked_href("https://me:secret@evil.org/a.tif?sig=secret", HOSTS, None)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "query", ["sig=abc", "se=2030&sig=abc", "X-Amz-Signature=abc", "token=abc"]
+)
+def test_an_address_that_is_signed_already_is_refused_and_not_told(query: str) -> None:
+    with pytest.raises(UntrustedHrefError, match="signed already") as error:
+        checked_href(f"https://data.example.org/a.tif?{query}", ("data.example.org",), None)
+    assert "abc" not in str(error.value)

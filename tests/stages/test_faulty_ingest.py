@@ -40,7 +40,12 @@ def road(world: Any) -> Iterator[Road]:
 
 @pytest.fixture(scope="module")
 def request_(world: Any, road: Road) -> IngestRequest:
-    changes = {"source": source(road.api.url), "sensors": ("sentinel2_l2a",), "tile_px": 512}
+    changes = {
+        "source": source(road.api.url),
+        "sensors": ("sentinel2_l2a",),
+        "tile_px": 512,
+        "ask_pixels": False,
+    }
     request: IngestRequest = world.request(
         datetime="2024-04-01/2024-04-20", period="P10D", **changes
     )

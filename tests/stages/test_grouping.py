@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.scene import Scene
-from sscl_geo.stages.ingest.grouping import coverage, observations, one_orbit, solar_day
+from sscl_geo.stages.ingest.grouping import (
+    coverage,
+    observations,
+    one_orbit,
+    solar_day,
+    solar_days,
+)
 
 TILE = BBox(10, 50, 10.3, 50.2)
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2020, 3, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -78,3 +84,16 @@ def test_of_two_orbits_that_cover_alike_the_one_of_most_scenes_wins_then_the_fir
 def test_coverage_is_that_of_all_footprints_together(boxes: tuple[BBox, ...], share: float) -> None:
     scenes = [scene(str(n), WHEN, box) for n, box in enumerate(boxes)]
     assert coverage(scenes, TILE) == pytest.approx(share)
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=9), st.floats(-179, 179), st.floats(0, 20))
+def test_the_days_of_an_area_hold_the_day_of_every_scene_at_each_of_its_places(
+    moments: list[datetime], west: float, width: float
+) -> None:
+    east = west + width + 0.01
+    area = BBox(west, 0, east - 360 if east > 180 else east, 1)
+    scenes = [scene(f"s{number}", when) for number, when in enumerate(moments)]
+    days = {period.start for period in solar_days(scenes, area)}
+    for part in area.split():
+        for longitude in (part.west, (part.west + part.east) / 2, part.east):
+            assert {solar_day(s, longitude) for s in scenes} <= days

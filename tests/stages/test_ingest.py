@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import xarray
 
-from sscl_geo.errors import NoSceneError, PlanConflictError
+from sscl_geo.errors import NoSceneError, PlanConflictError, ReadError
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.catalog import search
 from sscl_geo.io.journal import journal
@@ -22,7 +22,7 @@ from sscl_geo.io.tables import SCENES, read_scenes
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Machines
 from sscl_geo.sensors import sentinel2_l2a
-from sscl_geo.stages.ingest import ingest
+from sscl_geo.stages.ingest import Method, ingest
 from sscl_geo.stages.ingest.grouping import one_orbit
 
 Content = Callable[[Path], dict[str, bytes]]
@@ -184,4 +184,34 @@ def test_a_search_without_scenes_says_how_many_each_sensor_has_and_what_to_relax
     request = world.request(datetime="2019-01-01/2019-02-01")
     with pytest.raises(NoSceneError, match=r"sentinel2_l2a \(sentinel-2-l2a\): 0.*widen"):
         ingest(request, tmp_path / "cube.zarr", Machines())
+    assert not (tmp_path / "cube.zarr").exists()
+
+
+def test_an_orbit_that_nobody_flew_is_told(world: Any, tmp_path: Path) -> None:
+    method = Method(orbit="descending")
+    request = world.request(method=method, datetime="2024-04-01/2024-04-10")
+    with pytest.raises(NoSceneError, match="--orbit descending: sentinel1_rtc has none, but 1 asc"):
+        ingest(request, tmp_path / "cube.zarr", Machines())
+
+
+def test_another_tile_size_makes_the_same_pixels(world: Any, cube: Path, tmp_path: Path) -> None:
+    ingest(world.request(tile_px=512), tmp_path / "cube.zarr", Machines())
+    for group in ("epsg32633/r10m", "epsg32633/r20m"):
+        one, other = (
+            xarray.open_zarr(path, group=group, mask_and_scale=False, decode_times=False)
+            for path in (cube, tmp_path / "cube.zarr")
+        )
+        for name in one.data_vars:
+            assert np.array_equal(one[name].values, other[name].values), name
+
+
+def test_a_scene_whose_pixels_cannot_be_asked_is_not_left_out(world: Any, tmp_path: Path) -> None:
+    victim = next(world.catalog.parent.rglob("B02.tif"))
+    hidden = victim.with_suffix(".hidden")
+    victim.rename(hidden)
+    try:
+        with pytest.raises(ReadError, match=r"B02\.tif cannot be read"):
+            ingest(world.request(), tmp_path / "cube.zarr", Machines())
+    finally:
+        hidden.rename(victim)
     assert not (tmp_path / "cube.zarr").exists()

@@ -69,7 +69,7 @@ def estimate(request: IngestRequest) -> Estimate:
         CatalogError: The catalogue cannot be searched.
         NoSceneError: A sensor has no scene.
     """
-    kept, scenes = derived(request)
+    kept, scenes = derived(request.replace(ask_pixels=False))
     return estimated(kept.spec, units(kept.spec, scenes, request.method.orbit))
 
 

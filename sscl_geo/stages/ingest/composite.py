@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import lru_cache
 
 from pydantic import JsonValue
 
@@ -40,6 +41,10 @@ class Job(Frozen):
     method: Method
 
 
+_signer = lru_cache(maxsize=4)(signer)
+"""One signer a process, so that a token serves many units."""
+
+
 def composite_unit(job: Job, unit: IngestUnit) -> Evidence:
     """Make one tile over one period and tell what it is made of.
 
@@ -49,7 +54,7 @@ def composite_unit(job: Job, unit: IngestUnit) -> Evidence:
     store = Store.open(job.out, "cube")
     checksums: dict[str, JsonValue] = {}
     unreadable: dict[str, JsonValue] = {}
-    with GeoTiffReader(signer(job.signing)) as reader:
+    with GeoTiffReader(_signer(job.signing)) as reader:
         for sensor in job.spec.sensors:
             scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
             made = _readable(job, scenes, unreadable, _maker(job, unit, sensor, reader))
@@ -83,9 +88,9 @@ def _maker(job: Job, unit: IngestUnit, sensor: Sensor, reader: GeoTiffReader) ->
     grid, method = job.spec.grid(unit.tile.zone), job.method
 
     def make(scenes: Sequence[Scene]) -> Layers:
-        days = SceneDays(
-            reader, grid, observations(scenes, unit.box.middle_longitude), method.swath
-        )
+        longitude = unit.box.middle_longitude
+        by_day = observations(scenes, longitude)
+        days = SceneDays(reader, grid, by_day, longitude, method.swath)
         return layers_of(days, unit, sensor, method, is_daily=job.spec.is_daily)
 
     return make
@@ -110,7 +115,7 @@ def layers_of(
 def _readable(
     job: Job, scenes: Sequence[Scene], unreadable: dict[str, JsonValue], make: Maker
 ) -> Layers | None:
-    """Make a composite of the scenes that can be read; None if there is none.
+    """Make a composite of the scenes that can be read; None if there are none to read.
 
     A scene counts as unreadable in all its bands, so that no pixel mixes what was left out.
     """
@@ -119,7 +124,7 @@ def _readable(
         try:
             return make(left)
         except SceneError as error:
-            if len(unreadable) >= job.method.max_unreadable:
+            if len(unreadable) >= job.method.max_unreadable or len(left) == 1:
                 raise ReadError(_refusal(error, unreadable, job)) from None
             unreadable[error.scene] = str(error)
             left = [scene for scene in left if scene.id != error.scene]
@@ -129,8 +134,8 @@ def _readable(
 def _refusal(error: SceneError, unreadable: dict[str, JsonValue], job: Job) -> str:
     others = f", after {', '.join(unreadable)}" if unreadable else ""
     return (
-        f"{error}{others}; run the same command again, or allow more than "
-        f"{job.method.max_unreadable} with --max-unreadable"
+        f"{error}{others}; run the same command again, or let more than "
+        f"{job.method.max_unreadable} scenes be left out, but not all, with --max-unreadable"
     )
 
 

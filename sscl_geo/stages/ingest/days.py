@@ -16,6 +16,7 @@ from sscl_geo.io.store import Store
 from sscl_geo.ops.masks import scl_bits
 from sscl_geo.ops.scaling import linear
 from sscl_geo.ops.swath import SwathSpec, trimmed
+from sscl_geo.stages.ingest.grouping import solar_day
 from sscl_geo.stages.ingest.view import View
 
 MASK_GSD = 20
@@ -51,18 +52,20 @@ class SceneDays(NamedTuple):
         reader: Reads scenes.
         grid: The tile's grid.
         days: The scenes of each day, by time and id.
+        longitude: Where solar days are told, in degrees.
         swath: How the edges of radar swaths are cleaned.
     """
 
     reader: GeoTiffReader
     grid: Grid
     days: Sequence[Sequence[Scene]]
+    longitude: float
     swath: SwathSpec
 
     @property
     def dates(self) -> tuple[date, ...]:
         """The days, ascending."""
-        return tuple(day[0].datetime.date() for day in self.days)
+        return tuple(solar_day(day[0], self.longitude) for day in self.days)
 
     def bits(self, part: Window, margin: int) -> UInt8[np.ndarray, "time y x"]:
         """Return the mask bits of a piece at 20 m, with a margin of such pixels."""
@@ -71,7 +74,7 @@ class SceneDays(NamedTuple):
 
     def _day_bits(self, view: View, day: Sequence[Scene], margin: int) -> UInt8[np.ndarray, "y x"]:
         block = view.block(MASK_GSD, margin)
-        if any(scene.mask_href is None for scene in day):
+        if all(scene.mask_href is None for scene in day):
             return np.zeros((block.height, block.width), np.uint8)
         return scl_bits(view.mosaic(day, scene_classes, 0, block))
 

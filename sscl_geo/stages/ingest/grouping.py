@@ -11,6 +11,8 @@ from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
 
 DEGREES_PER_HOUR = 15.0
+SHARES = (0.0, 0.5, 1.0)
+"""Where in an area its days are looked for: no area is so wide that a day hides between."""
 
 
 def solar_day(scene: Scene, longitude: float) -> date:
@@ -20,8 +22,8 @@ def solar_day(scene: Scene, longitude: float) -> date:
 
 def solar_days(scenes: Sequence[Scene], area: BBox) -> tuple[Period, ...]:
     """Return the solar days of scenes anywhere in an area, ascending."""
-    width = (area.east - area.west) % 360
-    longitudes = [area.west + share * width for share in (0, 0.5, 1)]
+    edges = [(part.west, part.east) for part in area.split()]
+    longitudes = [(1 - share) * west + share * east for west, east in edges for share in SHARES]
     days = {solar_day(scene, longitude) for scene in scenes for longitude in longitudes}
     return tuple(Period(start=day, end=day + timedelta(days=1)) for day in sorted(days))
 

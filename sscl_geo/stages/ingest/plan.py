@@ -1,8 +1,10 @@
 """What a cube will be made of: the request, the frozen search, and the units."""
 
 import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import shapely
@@ -11,7 +13,7 @@ from pydantic import Field
 from sscl_geo import plugins
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
-from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.bbox import EAST_EDGE, POLE, BBox
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
@@ -32,6 +34,10 @@ from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
 
 VERSION = 2
 SHOWN_REFUSALS = 5
+MARGIN_M = 2000
+"""Metres beyond a tile from which masks and weights of its pixels may come."""
+
+METRES_PER_DEGREE = 111_000
 _log = logging.getLogger(__name__)
 
 
@@ -104,11 +110,12 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
             request.source,
             sensor,
             request.area.bbox,
-            interval,
+            padded(interval),
             ask_pixels=request.ask_pixels,
         )
         for sensor in sensors
     }
+    found = {name: _of_days(part, interval) for name, part in found.items()}
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
     if is_daily:
@@ -128,7 +135,20 @@ def units(spec: CubeSpec, scenes: tuple[Scene, ...], orbit: str) -> tuple[Ingest
         unit
         for grid in spec.grids
         for tile in grid.tiles
-        for unit in _tile_units(spec, tile, seen.over(tile_bbox(grid, tile)), orbit)
+        for unit in _tile_units(spec, tile, seen.over(_around(tile_bbox(grid, tile))), orbit)
+    )
+
+
+def _around(box: BBox) -> BBox:
+    """Return a box with a margin in which clouds still decide on its pixels."""
+    up = MARGIN_M / METRES_PER_DEGREE
+    across = up / max(math.cos(math.radians(max(abs(box.south), abs(box.north)))), 0.01)
+    west, east = box.west - across, box.east + across
+    return BBox(
+        west + 360 if west < -EAST_EDGE else west,
+        max(box.south - up, -POLE),
+        east - 360 if east > EAST_EDGE else east,
+        min(box.north + up, POLE),
     )
 
 
@@ -174,21 +194,26 @@ def _tile_units(
             start=period.start,
             end=period.end,
             box=box,
-            scenes=tuple(s for s in scenes if _is_within(s, period, box, is_daily=spec.is_daily)),
+            scenes=tuple(s for s in scenes if _is_within(s, period, box)),
         )
 
 
-def _is_within(scene: Scene, period: Period, box: BBox, *, is_daily: bool) -> bool:
-    if is_daily:
-        return solar_day(scene, box.middle_longitude) == period.start
-    return scene.datetime in period
+def _is_within(scene: Scene, period: Period, box: BBox) -> bool:
+    return period.start <= solar_day(scene, box.middle_longitude) < period.end
+
+
+def padded(interval: Period) -> Period:
+    """Return an interval with a day more on both sides: solar days begin and end elsewhere."""
+    day = timedelta(days=1)
+    return Period(start=interval.start - day, end=interval.end + day)
 
 
 def _record(request: IngestRequest, sensors: tuple[Sensor, ...]) -> SearchRecord:
     source, interval = request.source, parse_interval(request.datetime)
     places = [source.profile.sensors[sensor.name] for sensor in sensors]
     boxes = (request.area.bbox,)
-    asked = [query(source, place.collections, boxes, interval).digest for place in places]
+    days = padded(interval)
+    asked = [query(source, place.collections, boxes, days).digest for place in places]
     return SearchRecord(
         catalog=redacted(source.address), query=digest(asked), asked=datetime.now(UTC)
     )
@@ -202,6 +227,20 @@ def _digest(scenes: tuple[Scene, ...]) -> str:
     return digest([scene.model_dump(mode="json") for scene in scenes])
 
 
+def _of_days(found: Found, interval: Period) -> Found:
+    """Keep the scenes of solar days within an interval."""
+    kept = (s for s in found.scenes if _is_within(s, interval, s.bbox))
+    return found._replace(scenes=tuple(kept))
+
+
+def _check_orbit(found: Mapping[str, Found], orbit: str) -> None:
+    for name, part in found.items():
+        orbits = Counter(scene.orbit for scene in part.scenes if not scene.is_optical)
+        if orbit != "auto" and orbits and orbit not in orbits:
+            counts = ", ".join(f"{count} {there}" for there, count in orbits.items())
+            raise NoSceneError(f"--orbit {orbit}: {name} has none, but {counts}; name another")
+
+
 def _check_found(found: dict[str, Found], request: IngestRequest) -> None:
     for name, part in found.items():
         _warn(name, part)
@@ -211,6 +250,7 @@ def _check_found(found: dict[str, Found], request: IngestRequest) -> None:
             f"too few scenes within the area and --datetime {request.datetime}: {counts}; "
             "widen --datetime or --bbox, or name the sensors to use with --sensors"
         )
+    _check_orbit(found, request.method.orbit)
 
 
 def _told(name: str, part: Found, source: Source) -> str:
@@ -227,6 +267,9 @@ def _told(name: str, part: Found, source: Source) -> str:
 def _warn(name: str, part: Found) -> None:
     for refusal in part.refusals[:SHOWN_REFUSALS]:
         _log.warning("%s: left out %s: %s", name, refusal.item, refusal.cause)
+    if len(part.refusals) > SHOWN_REFUSALS:
+        causes = "; ".join(f"{count} x {cause}" for cause, count in part.causes.items())
+        _log.warning("%s: left out %d items: %s", name, len(part.refusals), causes)
     optical = [scene for scene in part.scenes if scene.is_optical]
     bare = sum(scene.mask_href is None for scene in optical)
     if bare:

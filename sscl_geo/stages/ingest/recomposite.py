@@ -9,7 +9,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Grid, Tile
 from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import Period, split
+from sscl_geo.geo.period import Period, parse_interval, split
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.journal import journal
@@ -54,8 +54,8 @@ class _Job(Frozen):
 def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machines) -> Summary:
     """Make a cube of composites of a cube of days, or finish one that was begun.
 
-    They are those of an ingest of the same scenes, bit for bit (radar to a hundredth of a dB). Only
-    beyond the cube's edge it knows less: there `best_pixel` may take another day.
+    They are those of an ingest of the same scenes, bit for bit (radar to a hundredth of a dB), but
+    for a margin along the cube's border: clouds beyond it are not known, so they hide nothing.
 
     Raises:
         InvalidInputError: The cube does not keep days, or something else stands at `out`.
@@ -68,8 +68,8 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
             f"{request.cube} holds composites, whose days are gone; ingest it with --period {DAILY}"
         )
     plugins.find("sscl_geo.ops.compositors", request.method.compositor)
-    first, last = days.spec.periods[0].start, days.spec.periods[-1].end
-    periods = split(Period(start=first, end=last), request.period)
+    whole = parse_interval(str(days.store.plan.arguments["datetime"]))
+    periods = split(whole, request.period)
     spec = days.spec.replace(periods=periods, is_daily=False)
     plan = Plan(
         kind="cube",
@@ -83,7 +83,11 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
         content={"spec": spec.model_dump(mode="json")},
     )
     store = _store(out, plan, spec, days)
-    job = _Job(days=days.path.resolve(), out=store.path.resolve(), spec=spec, method=request.method)
+    # Every task carries the job, so it leaves out the list of tiles.
+    light = spec.replace(grids=tuple(grid.replace(kept=None) for grid in spec.grids))
+    job = _Job(
+        days=days.path.resolve(), out=store.path.resolve(), spec=light, method=request.method
+    )
     planned = tuple(unit for grid in spec.grids for unit in _units(spec, grid))
     stage = Stage(
         plan=lambda: planned,
