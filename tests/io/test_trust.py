@@ -64,7 +64,7 @@ GOOD = [
     "http://data.example.org/a.tif",
     "https://data.example.org/a.tif",
     "HTTPS://DATA.example.org/a.tif",
-    "https://data.example.org:8443/deep/a.tif?sig=1%2B2&se=3#page",
+    "https://data.example.org:8443/deep/a.tif?v=1%2B2&part=3#page",
     "https://sentinel2l2a01.blob.core.windows.net/s2/T35XQA_B02_10m.tif",
     "http://127.0.0.1:8000/a.tif",
 ]
