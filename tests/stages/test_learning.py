@@ -94,7 +94,7 @@ def _workers() -> list[psutil.Process]:
 
 def _kill_one_worker(run: Path, killed: list[int]) -> None:
     """Kill a rank once an epoch is behind it."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if any(run.rglob("checkpoint.pt")):
             victim = _workers()[0]
