@@ -23,8 +23,9 @@ KEPT_CHECKPOINTS = 2
 COLLECTIVE_SECONDS = 300
 """How long a rank waits for the others before it counts as hung."""
 
-_POLL_SECONDS = "0.2"
-"""How often the controller looks; a checkpoint that it has not seen is lost with its worker."""
+_POLL_SECONDS = "0.5"
+"""How often the controller looks; a checkpoint that it has not seen is lost with its worker. More
+often costs a fifth of a core."""
 
 
 class RayRank:
