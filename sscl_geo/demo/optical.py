@@ -38,12 +38,22 @@ class _Granule(NamedTuple):
     is_west: bool
 
 
-def write_optical(out: Path, landscape: Landscape, seed: int, year: int) -> list[pystac.Item]:
-    """Write both granules of every pass, old and new processing in turn."""
-    covers = np.linspace(_CLEAREST, _CLOUDIEST, len(_DAYS))
+def write_optical(
+    out: Path, landscape: Landscape, seed: int, year: int, dates: int = len(_DAYS)
+) -> list[pystac.Item]:
+    """Write both granules of every pass, old and new processing in turn.
+
+    Args:
+        out: Folder of the archive.
+        landscape: What is seen.
+        seed: Of clouds and weather.
+        year: When.
+        dates: Number of passes, a divisor of 12, spread over the season.
+    """
+    covers = np.linspace(_CLEAREST, _CLOUDIEST, dates)
     shuffled = np.random.default_rng((seed, year)).permutation(covers)
     items = []
-    for index, day in enumerate(_DAYS):
+    for index, day in enumerate(_DAYS[:: len(_DAYS) // dates]):
         baseline, offset = _PROCESSING[index % 2]
         overflight = _Pass(utc(year, day, 10, 6), baseline, offset, float(shuffled[index]))
         items += _observe(out, landscape, overflight, np.random.default_rng((seed, year, day)))

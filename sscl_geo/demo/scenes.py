@@ -31,19 +31,21 @@ _DESCRIPTION: Final = {
 }
 
 
-def write_catalog(out: Path, *, seed: int, size_px: int = 768, year: int = 2024) -> Path:
+def write_catalog(
+    out: Path, *, seed: int, size_px: int = 768, year: int = 2024, dates: int = 12
+) -> Path:
     """Write a self-contained STAC catalogue with COG assets and return the path of its root.
 
-    Collections: `sentinel-2-l2a` (12 dates from April to September, two overlapping granules each,
-    with clouds; half the dates have a DN offset of 1000, half none), `sentinel-1-rtc` (8 dates,
-    ascending and descending) and `land-cover` (the truth). The same arguments give the same pixels.
+    Collections: `sentinel-2-l2a` (`dates`, a divisor of 12, from April to September, each of two
+    overlapping granules, with clouds; half the dates have a DN offset of 1000, half none),
+    `sentinel-1-rtc` (8 dates, ascending and descending) and `land-cover` (the truth). The same arguments give the same pixels.
 
     Raises:
         InvalidInputError: If `size_px` is not a multiple of 12 or is too small.
     """
     landscape = make_landscape(seed, size_px)
     items = {
-        "sentinel-2-l2a": write_optical(out, landscape, seed, year),
+        "sentinel-2-l2a": write_optical(out, landscape, seed, year, dates),
         "sentinel-1-rtc": write_radar(out, landscape, seed, year),
         "land-cover": [_truth_item(out, landscape, year)],
     }

@@ -1,8 +1,11 @@
 """Ranges of bytes of a remote file, each proven to be the range that was asked for."""
 
+import os
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -37,6 +40,11 @@ class RangeClient:
         self._patience = patience
         self._seed = seed
         self._session = requests.Session()
+        # Reading the environment for every request costs more than the request's own code; and no
+        # credentials of a .netrc file belong to a server of pixels.
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        self._proxies = cache(partial(requests.utils.get_environ_proxies, no_proxy=None))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self._threads = ThreadPoolExecutor(CONNECTIONS)
@@ -88,8 +96,19 @@ class RangeClient:
         timeout = (min(CONNECT_SECONDS, self._patience.silence), self._patience.silence)
         try:
             with self._session.get(
-                signed, headers=headers, stream=True, timeout=timeout, allow_redirects=False
+                signed,
+                headers=headers,
+                stream=True,
+                timeout=timeout,
+                allow_redirects=False,
+                proxies=self._proxies(_origin(signed)),
             ) as response:
                 return received(response, span, self._patience)
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise network_failure(error) from None
+
+
+def _origin(address: str) -> str:
+    """Return scheme and host of an address, as proxies are chosen by them."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -12,7 +12,8 @@ def test_the_users_own_settings_stay() -> None:
     environment = {"GDAL_CACHEMAX": "512"}
     set_environment(environment)
     assert environment == {key: str(value) for key, value in SETTINGS.items()} | {
-        "GDAL_CACHEMAX": "512"
+        "GDAL_CACHEMAX": "512",
+        "GDAL_SKIP": "VRT",
     }
 
 

@@ -69,7 +69,7 @@ def dfc2020() -> Legend:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    catalog = write_catalog(folder / "catalog", seed=5, size_px=SIZE_PX)
+    catalog = write_catalog(folder / "catalog", seed=5, size_px=SIZE_PX, dates=6)
     item = next(pystac.Catalog.from_file(str(catalog)).get_items("truth_2024", recursive=True))
     truth = Path(item.assets["data"].get_absolute_href() or "")
     assert item.bbox is not None

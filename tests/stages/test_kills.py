@@ -43,7 +43,8 @@ class Alone(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def alone(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+def alone(world: Any, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    assert s3  # children of the fork server know the bucket only if it was there before
     request = world.request(sensors=("sentinel2_l2a",))
     out = tmp_path_factory.mktemp("alone") / "cube.zarr"
     started = time.monotonic()

@@ -34,7 +34,7 @@ def arrays(store: Path) -> dict[str, np.ndarray]:
 
 def test_days_are_kept_as_they_were_seen_with_their_mask(days: Path) -> None:
     group = xarray.open_zarr(days, group="epsg32633/r20m", mask_and_scale=False)
-    assert group.sizes["time"] == 20  # twelve days of Sentinel-2, eight of Sentinel-1
+    assert group.sizes["time"] == 14  # six days of Sentinel-2, eight of Sentinel-1
     assert "cloud" in group.mask_s2.attrs["flag_meanings"].split()
     bit = dict(
         zip(
