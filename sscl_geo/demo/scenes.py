@@ -38,7 +38,8 @@ def write_catalog(
 
     Collections: `sentinel-2-l2a` (`dates`, a divisor of 12, from April to September, each of two
     overlapping granules, with clouds; half the dates have a DN offset of 1000, half none),
-    `sentinel-1-rtc` (8 dates, ascending and descending) and `land-cover` (the truth). The same arguments give the same pixels.
+    `sentinel-1-rtc` (8 dates, ascending and descending) and `land-cover` (the truth).
+    The same arguments give the same pixels.
 
     Raises:
         InvalidInputError: If `size_px` is not a multiple of 12 or is too small.
