@@ -34,7 +34,7 @@ from sscl_geo.demo.serve import served  # noqa: E402 - after the hook
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", default=4, help="How many kills each test of kills wants.")
+    parser.addoption("--kills", default=2, help="How many kills each test of kills wants.")
 
 
 @pytest.fixture(scope="session")

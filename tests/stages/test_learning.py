@@ -109,7 +109,7 @@ def _kill_one_worker(run: Path, killed: list[int]) -> None:
 def test_two_ray_ranks_train_on_after_one_is_killed(
     learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:
-    long = tiny_study.finetune.schedule.replace(epochs=12, steps=5)
+    long = tiny_study.finetune.schedule.replace(epochs=6, steps=5)
     study = tiny_study.replace(finetune=tiny_study.finetune.replace(schedule=long))
     killed: list[int] = []
     killer = threading.Thread(
@@ -120,7 +120,7 @@ def test_two_ray_ranks_train_on_after_one_is_killed(
     killer.join()
     assert len(killed) == 1
     epochs = [entry["epoch"] for entry in bundle.history if entry["phase"] == "finetune"]
-    assert epochs == list(range(1, 13))
+    assert epochs == list(range(1, 7))
     read_weights(tmp_path / "model", bundle)
 
 
