@@ -7,6 +7,7 @@ from sscl_geo.errors import InvalidInputError
 EAST_EDGE = 180.0
 POLE = 90.0
 MAX_SPAN = 180.0
+FULL_TURN = 360.0
 
 
 class BBox(NamedTuple):
@@ -32,6 +33,16 @@ class BBox(NamedTuple):
         if not self.crosses_antimeridian:
             return (self,)
         return (self._replace(east=EAST_EDGE), self._replace(west=-EAST_EDGE))
+
+    def widened(self, across: float, up: float) -> "BBox":
+        """Return the box with a margin of degrees, which ends at the poles."""
+        south, north = max(self.south - up, -POLE), min(self.north + up, POLE)
+        span = self.east - self.west
+        if span >= FULL_TURN or span % FULL_TURN + 2 * across >= FULL_TURN:
+            return BBox(-EAST_EDGE, south, EAST_EDGE, north)
+        west, east = self.west - across, self.east + across
+        west = west + 360 if west < -EAST_EDGE else west
+        return BBox(west, south, east - 360 if east > EAST_EDGE else east, north)
 
 
 def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:

@@ -22,6 +22,9 @@ _PIECES = 2000
 SOUTHERN_LIMIT, NORTHERN_LIMIT = -80, 84
 """The latitudes that UTM covers."""
 
+BEYOND_USE = 6
+"""How far, in degrees, an area may reach beyond what a CRS is made for: one UTM zone."""
+
 
 def grids_of(area: Area, choice: str, tile_px: int) -> tuple[Grid, ...]:
     """Return the grids that cover an area; together they own each of its places exactly once.
@@ -93,11 +96,12 @@ def _check_use(crs: str, area: Area) -> None:
     use = CRS.from_user_input(crs).area_of_use
     if use is None:
         return
-    made_for = BBox(use.west, use.south, use.east, use.north)
-    if not any(area.within(part).area > 0 for part in made_for.split()):
+    made_for = BBox(use.west, use.south, use.east, use.north).widened(BEYOND_USE, BEYOND_USE)
+    fit = shapely.union_all([shapely.box(*part) for part in made_for.split()])
+    if shapely.difference(area.polygon, fit).area > 0:
         raise InvalidInputError(
-            f"--grid {crs}: is made for {use.name}, and the area lies elsewhere; name a CRS of its "
-            "place, or auto"
+            f"--grid {crs}: is made for {use.name}, and the area reaches more than {BEYOND_USE} "
+            "degrees beyond; name a CRS of its place, or auto"
         )
 
 

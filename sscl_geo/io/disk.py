@@ -1,5 +1,6 @@
 """Files and folders of a disk, where readers see a file whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -68,6 +69,16 @@ class Disk:
     def zarr_store(self, key: str) -> ZarrStore:
         """Return what Zarr needs to read and write below a folder."""
         return LocalStore(key)
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of files, one after the other."""
+    content = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                content.update(piece)
+    return content.hexdigest()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -45,26 +45,31 @@ def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
     return parse(LayerItem, fields, f"item {item.id}")
 
 
-def search_layer(source: Source, name: str, area: BBox, interval: Period) -> tuple[LayerItem, ...]:
+def search_layer(
+    source: Source, layer: Layer, area: BBox, interval: Period
+) -> tuple[LayerItem, ...]:
     """Return the rasters of a layer that meet an area and an interval, by time and id.
 
     Args:
         source: The catalogue.
-        name: Our name of the layer, or its collection's.
+        layer: One of its layers.
         area: The area in degrees.
         interval: The days wanted.
 
     Raises:
-        InvalidInputError: The catalogue has no such layer.
         CatalogError: The catalogue cannot be searched, or an item of the layer cannot be used.
     """
-    layer = _named(source, name)
     asked = query(source, (layer.collection,), (area,), interval).replace(step="P100Y")
     found = (to_layer(raw, layer, source) for raw in items(source, asked))
     return tuple(sorted(found, key=lambda item: (item.datetime, item.id)))
 
 
-def _named(source: Source, name: str) -> Layer:
+def named_layer(source: Source, name: str) -> Layer:
+    """Return a catalogue's layer by our name of it, or by its collection's.
+
+    Raises:
+        InvalidInputError: The catalogue has no such layer.
+    """
     layers = source.profile.layers
     by_collection = {layer.collection: layer for layer in layers.values()}
     if name not in layers and name not in by_collection:

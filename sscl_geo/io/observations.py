@@ -57,7 +57,7 @@ def power(band: str) -> Observe:
     def read(
         reader: GeoTiffReader, scene: Scene, block: Block, out: Out
     ) -> Float32[np.ndarray, "y x"]:
-        samples = reader.read(scene.href(band), block, _SAR_NODATA, "continuous", out)
+        samples = reader.read(scene.href(band), block, _SAR_NODATA, "power", out)
         samples = samples.astype(np.float32, copy=False)
         samples[~is_power(samples, _SAR_NODATA)] = np.nan
         return samples

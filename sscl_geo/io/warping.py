@@ -19,7 +19,8 @@ METRES_PER_DEGREE = 111_320.0
 _COARSER = 1.5
 """A block whose pixels are this many times the source's is averaged instead of interpolated."""
 
-Content = Literal["continuous", "classes"]
+Content = Literal["continuous", "power", "classes"]
+"""Measurements, backscatter in linear power (always above zero), or numbers of classes."""
 
 
 class _Source(NamedTuple):
@@ -44,9 +45,10 @@ def warped(
     interpolates coordinates along the rows that it is given (by 0.02 px of 10 m at most in a cell),
     so only then a pixel has the same bits in every block that holds it.
 
-    Continuous values are interpolated (bilinear) or, on pixels more than 1.5 times as large,
-    averaged; classes take the nearest or the most frequent value. Pixels that the file does not
-    cover, or has no data for, are `nodata`.
+    Continuous values and power are interpolated (bilinear) or, on pixels more than 1.5 times as
+    large, averaged; classes take the nearest or the most frequent value. Pixels that the file does
+    not cover, or has no data for, are `nodata`; of power also those that are not above zero, with
+    which terrain-corrected scenes fill holes.
     """
     out = np.full((block.height, block.width), nodata, dataset.dtypes[0])
     ratio = block.transform.a / _metres(dataset)
@@ -55,6 +57,8 @@ def warped(
         return out
     around = _union([cell.source for cell in cells])
     pixels = read_padded(dataset, around, nodata)
+    if content == "power":
+        pixels[~(pixels > 0)] = nodata
     for cell in cells:
         window = cell.source
         part = window._replace(y=window.y - around.y, x=window.x - around.x).slices

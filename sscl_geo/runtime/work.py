@@ -59,6 +59,11 @@ class Outcome(Frozen):
     evidence: Evidence = Field(default_factory=dict)
     run: Run | None = None
 
+    @property
+    def record(self) -> Evidence:
+        """What it says of the result, as a row of a table."""
+        return {"key": self.key, "status": self.status, **self.evidence}
+
 
 def attempt(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     """Run one unit and return what became of it, whatever it raised."""

@@ -1,6 +1,5 @@
 """From reference data to labels on a cube's pixels."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
@@ -18,8 +17,9 @@ from sscl_geo.geo.ground import inside_bbox
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.cubes import Cube
+from sscl_geo.io.disk import sha256_of
 from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_files
-from sscl_geo.io.layers import LayerItem, search_layer
+from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import Plan, read_plan
@@ -91,7 +91,7 @@ def _source(request: LabelsRequest, cube: Cube) -> tuple[LabelSource, str]:
     if isinstance(request.source, LayerSource):
         items, signing = _layer(request.source, cube)
         return LayerLabels(items, signing), digest([i.model_dump(mode="json") for i in items])
-    return label_source(request.source, request.column), _sha256(source_files(request.source))
+    return label_source(request.source, request.column), sha256_of(*source_files(request.source))
 
 
 def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
@@ -99,7 +99,12 @@ def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
     catalog = wanted.catalog or Source.model_validate(made_by["source"])
     area = Area.model_validate(made_by["area"])
     interval = parse_interval(wanted.datetime or EVER)
-    items = search_layer(catalog, wanted.layer, area.bbox, interval)
+    layer = named_layer(catalog, wanted.layer)
+    if layer.content != "classes":
+        raise InvalidInputError(
+            f"--source stac:{wanted.layer}: holds measurements ({layer.units}), not classes"
+        )
+    items = search_layer(catalog, layer, area.bbox, interval)
     if not items:
         raise NoSceneError(
             f"--source stac:{wanted.layer}: no raster over the cube in {wanted.datetime or EVER}; "
@@ -135,13 +140,6 @@ def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
 
 def _told(source: Path | LayerSource) -> str:
     return f"stac:{source.layer}" if isinstance(source, LayerSource) else str(source)
-
-
-def _sha256(paths: tuple[Path, ...]) -> str:
-    content = hashlib.sha256()
-    for path in paths:
-        content.update(path.read_bytes())
-    return content.hexdigest()
 
 
 def _fill(

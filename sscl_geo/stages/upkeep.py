@@ -77,8 +77,9 @@ def verify(path: AnyLocation) -> int:
     """
     store, ledger = _tiled(path), Ledger(journal(path))
     checked, damaged = 0, []
+    grids, starts = {grid.zone: grid for grid in _grids(store)}, _starts(store)
     for outcome in ledger.outcomes.values():
-        written = list(_written(store, outcome))
+        written = list(_written(grids, starts, outcome))
         checked += len(written)
         if not all(_is_whole(store, one) for one in written):
             damaged.append(outcome.replace(status="failed", cause=DAMAGED))
@@ -115,14 +116,15 @@ def _starts(store: Store) -> dict[str, int]:
     return {period.start.isoformat(): index for index, period in enumerate(periods)}
 
 
-def _written(store: Store, outcome: Outcome) -> Iterator[_Written]:
+def _written(
+    grids: dict[str, Grid], starts: dict[str, int], outcome: Outcome
+) -> Iterator[_Written]:
     checksums = outcome.evidence.get("checksums")
     if outcome.status == "failed" or not isinstance(checksums, dict):
         return
     zone, row, column, *start = outcome.key.split("/")
-    grid = next(grid for grid in _grids(store) if grid.zone == zone)
-    window = grid.window(Tile(zone=zone, row=int(row), column=int(column)))
-    lead = tuple(_starts(store)[day] for day in start)
+    window = grids[zone].window(Tile(zone=zone, row=int(row), column=int(column)))
+    lead = tuple(starts[day] for day in start)
     for array, told in checksums.items():
         gsd = Place.of(array).gsd if start else 10
         yield _Written(f"{zone}/{array}", lead, window.at(gsd), str(told))

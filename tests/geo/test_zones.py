@@ -190,8 +190,16 @@ def test_a_region_without_ground_is_refused(empty: shapely.Polygon) -> None:
         (BBox(-170, -53, -169, -52), "EPSG:3035"),
         (BBox(104, -1, 106, 1), "EPSG:32633"),
         (BBox(-100, 40, -99, 41), "EPSG:32633"),
+        (BBox(14, 50, 25, 51), "EPSG:32633"),
+        (BBox(-165, 50, -164, 51), "EPSG:32660"),
     ],
 )
 def test_a_crs_of_another_place_is_refused(box: BBox, choice: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"--grid {choice}: is made for .* lies elsewhere"):
+    rule = f"--grid {choice}: is made for .* more than 6 degrees beyond"
+    with pytest.raises(InvalidInputError, match=rule):
         grids_of(box, choice, 256)
+
+
+@pytest.mark.parametrize("box", [BBox(17, 50, 23.9, 51), BBox(11, 50, 12.1, 51)])
+def test_a_crs_serves_the_zone_beside_its_own(box: BBox) -> None:
+    assert [grid.crs for grid in grids_of(box, "EPSG:32633", 2048)] == ["EPSG:32633"]

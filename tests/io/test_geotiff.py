@@ -235,6 +235,18 @@ def test_the_nodata_of_a_file_becomes_the_nodata_asked_for(
     assert (found[10:18, 1:18] > 0).all()
 
 
+def test_zeros_that_fill_holes_of_backscatter_do_not_bleed_into_their_neighbours(
+    tmp_path: Path,
+) -> None:
+    values = np.full((20, 20), 0.2, np.float32)
+    values[10, 10], values[4, 15] = 0, -0.001
+    path = write(tmp_path / "power.tif", values, nodata=-32768)
+    with GeoTiffReader(signer("none")) as reader:
+        found = reader.read(path, block_at(0.37, 0.37, 20, 20), -32768, "power")
+    assert np.allclose(found[found != -32768], 0.2, atol=1e-6)
+    assert (found[1:18, 1:18] != -32768).sum() >= 17 * 17 - 2
+
+
 def test_the_first_of_several_opens_does_not_hide_another_file(
     tmp_path: Path, array: np.ndarray, reader: GeoTiffReader, file: str
 ) -> None:

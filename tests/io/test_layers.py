@@ -8,7 +8,7 @@ import pytest
 from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import parse_interval
-from sscl_geo.io.layers import search_layer, to_layer
+from sscl_geo.io.layers import named_layer, search_layer, to_layer
 from sscl_geo.io.profile import Layer, Source, source
 
 CHILE = BBox(-74, -54, -66, -17)
@@ -25,8 +25,8 @@ def with_land_cover(catalogue: Source) -> Source:
 def test_the_layer_of_a_place_is_found_on_disk_and_by_an_api(realdata: Path, real_api: str) -> None:
     on_disk = with_land_cover(source(str(realdata / "stac" / "catalog.json")))
     served = with_land_cover(source(real_api))
-    by_disk = search_layer(on_disk, "land-cover", CHILE, ALWAYS)
-    by_web = search_layer(served, "land-cover", CHILE, ALWAYS)
+    by_disk = search_layer(on_disk, named_layer(on_disk, "land-cover"), CHILE, ALWAYS)
+    by_web = search_layer(served, named_layer(served, "land-cover"), CHILE, ALWAYS)
     assert [item.id for item in by_disk] == ["LULC_433D_629L_3_1_2020"]
     assert [item.id for item in by_web] == ["LULC_433D_629L_3_1_2020"]
     assert Path(by_disk[0].href).is_file()
@@ -54,7 +54,7 @@ def test_recorded_elevation_is_read_from_the_web(realdata: Path) -> None:
 
 def test_a_layer_that_a_catalogue_lacks_is_told() -> None:
     with pytest.raises(InvalidInputError, match=r"'worldcover': earth-search has cop-dem"):
-        search_layer(source("earth-search"), "worldcover", CHILE, ALWAYS)
+        named_layer(source("earth-search"), "worldcover")
 
 
 def test_an_item_of_another_collection_is_no_layer() -> None:

@@ -14,6 +14,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import map_layout
 from sscl_geo.io.plan import Plan
+from sscl_geo.io.profile import source
 from sscl_geo.io.publish.cog import write_cog
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
@@ -75,6 +76,15 @@ def test_a_layer_that_is_not_there_is_told(learned: Any, dfc2020: Legend, tmp_pa
     early = LayerSource(layer="land-cover", datetime="2001-01-01/2001-12-31")
     with pytest.raises(NoSceneError, match="no raster over the cube in 2001-01-01/2001-12-31"):
         make_labels(absent.replace(source=early), tmp_path / "labels.zarr")
+
+
+def test_a_layer_of_measurements_is_no_labels(
+    learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    heights = LayerSource(layer="cop-dem", catalog=source("planetary-computer"))
+    request = LabelsRequest(cube=learned.cube, source=heights, legend=dfc2020)
+    with pytest.raises(InvalidInputError, match=r"stac:cop-dem: holds measurements \(m\), not"):
+        make_labels(request, tmp_path / "labels.zarr")
 
 
 def test_a_map_that_is_absent_is_said_to_be(learned: Any, tmp_path: Path) -> None:

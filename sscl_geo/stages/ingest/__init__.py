@@ -94,5 +94,4 @@ def _stage(
 
 
 def _publish(store: Store, outcomes: list[Outcome]) -> None:
-    records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
-    store.put(TILES, records_table(records))
+    store.put(TILES, records_table([outcome.record for outcome in outcomes]))

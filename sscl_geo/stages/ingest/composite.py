@@ -133,8 +133,9 @@ def _readable(
 
 def _refusal(error: SceneError, unreadable: dict[str, JsonValue], job: Job) -> str:
     others = f", after {', '.join(unreadable)}" if unreadable else ""
+    again = "" if error.is_permanent else "run the same command again, or "
     return (
-        f"{error}{others}; run the same command again, or let more than "
+        f"{error}{others}; {again}let more than "
         f"{job.method.max_unreadable} scenes be left out, but not all, with --max-unreadable"
     )
 

@@ -1,6 +1,6 @@
 """What an ingest will need, told before it runs: bytes, time, memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,16 +65,27 @@ def estimated(spec: CubeSpec, planned: Sequence[IngestUnit]) -> Estimate:
     )
 
 
-def unit_bytes(spec: CubeSpec, planned: Sequence[IngestUnit], method: Method) -> int:
-    """Return the most bytes that a worker holds for one unit."""
-    return PROCESS_BYTES + max((_unit_bytes(spec, unit, method) for unit in planned), default=0)
+DayCount = Callable[[IngestUnit, Sensor], int]
 
 
-def _unit_bytes(spec: CubeSpec, unit: IngestUnit, method: Method) -> int:
+def scene_days(unit: IngestUnit, sensor: Sensor) -> int:
+    """Return on how many days the scenes of a unit show a sensor."""
+    scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
+    return len(observations(scenes, unit.box.middle_longitude))
+
+
+def unit_bytes(
+    spec: CubeSpec, planned: Sequence[IngestUnit], method: Method, count: DayCount = scene_days
+) -> int:
+    """Return the most bytes that a worker holds for one unit, of whose days `count` tells."""
+    needs = (_unit_bytes(spec, unit, method, count) for unit in planned)
+    return PROCESS_BYTES + max(needs, default=0)
+
+
+def _unit_bytes(spec: CubeSpec, unit: IngestUnit, method: Method, count: DayCount) -> int:
     needs = []
     for sensor in spec.sensors:
-        scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
-        days = len(observations(scenes, unit.box.middle_longitude))
+        days = count(unit, sensor)
         made = 2 * _pixel_bytes(sensor, unit.window)
         needs.append(made + (_stack_bytes(sensor, unit, days, method) if days else 0))
     return round(max(needs, default=0))

@@ -13,7 +13,7 @@ from pydantic import Field
 from sscl_geo import plugins
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
-from sscl_geo.geo.bbox import EAST_EDGE, POLE, BBox
+from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
@@ -143,13 +143,7 @@ def _around(box: BBox) -> BBox:
     """Return a box with a margin in which clouds still decide on its pixels."""
     up = MARGIN_M / METRES_PER_DEGREE
     across = up / max(math.cos(math.radians(max(abs(box.south), abs(box.north)))), 0.01)
-    west, east = box.west - across, box.east + across
-    return BBox(
-        west + 360 if west < -EAST_EDGE else west,
-        max(box.south - up, -POLE),
-        east - 360 if east > EAST_EDGE else east,
-        min(box.north + up, POLE),
-    )
+    return box.widened(across, up)
 
 
 class Footprints:

@@ -1,15 +1,14 @@
 """From a cube of days to composites: another mask, period or compositor without a download."""
 
 from collections.abc import Sequence
+from datetime import date
 from functools import partial
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.grid import Grid, Tile
-from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import Period, parse_interval, split
+from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.journal import journal
@@ -23,6 +22,7 @@ from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import layers_of, write_layers
 from sscl_geo.stages.ingest.days import CubeDays
 from sscl_geo.stages.ingest.estimate import unit_bytes
+from sscl_geo.stages.ingest.plan import units
 from sscl_geo.stages.ingest.request import DAILY, IngestUnit, Method
 
 VERSION = 1
@@ -88,13 +88,17 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
     job = _Job(
         days=days.path.resolve(), out=store.path.resolve(), spec=light, method=request.method
     )
-    planned = tuple(unit for grid in spec.grids for unit in _units(spec, grid))
+    planned = units(spec, (), request.method.orbit)
+
+    def count(unit: IngestUnit, _: Sensor) -> int:
+        return len(_days_within(days.spec, unit))
+
     stage = Stage(
         plan=lambda: planned,
         prepare=store.sweep,
         run=partial(_composite_unit, job),
         publish=partial(_publish, store),
-        memory=partial(unit_bytes, spec, planned, request.method),
+        memory=partial(unit_bytes, spec, planned, request.method, count),
     )
     return execute(stage, journal(out), machines, "composite")
 
@@ -108,24 +112,12 @@ def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
     return Store.create(out, plan, cube_layout(spec, {"title": "Composites"}), {SCENES: scenes})
 
 
-def _units(spec: CubeSpec, grid: Grid) -> list[IngestUnit]:
+def _days_within(days: CubeSpec, unit: IngestUnit) -> list[tuple[int, date]]:
     return [
-        _unit(grid, tile, index, period)
-        for tile in grid.tiles
-        for index, period in enumerate(spec.periods)
+        (index, day.start)
+        for index, day in enumerate(days.periods)
+        if unit.start <= day.start < unit.end
     ]
-
-
-def _unit(grid: Grid, tile: Tile, index: int, period: Period) -> IngestUnit:
-    return IngestUnit(
-        tile=tile,
-        window=grid.window(tile),
-        time=index,
-        start=period.start,
-        end=period.end,
-        box=tile_bbox(grid, tile),
-        scenes=(),
-    )
 
 
 def _composite_unit(job: _Job, unit: IngestUnit) -> Evidence:
@@ -141,20 +133,14 @@ def _composite_unit(job: _Job, unit: IngestUnit) -> Evidence:
 
 def _seen_days(cube: Cube, unit: IngestUnit, sensor: Sensor) -> CubeDays:
     """Return the days of a unit on which the sensor has an observation in its tile."""
-    inside = [
-        (index, day.start)
-        for index, day in enumerate(cube.spec.periods)
-        if unit.start <= day.start < unit.end
-    ]
     path = f"{unit.tile.zone}/r10m/{sensor.array}"
     seen = [
         (index, day)
-        for index, day in inside
+        for index, day in _days_within(cube.spec, unit)
         if (cube.store.read(path, (index,), unit.window) != sensor.nodata).any()
     ]
     return CubeDays(cube.store, unit.tile.zone, sensor, seen)
 
 
 def _publish(store: Store, outcomes: Sequence[Outcome]) -> None:
-    records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
-    store.put(TILES, records_table(records))
+    store.put(TILES, records_table([outcome.record for outcome in outcomes]))

@@ -20,8 +20,8 @@ class SceneError(ReadError):
         scene: The scene's id.
     """
 
-    def __init__(self, scene: str, cause: str) -> None:
-        super().__init__(f"{scene}: {cause}")
+    def __init__(self, scene: str, cause: ReadError) -> None:
+        super().__init__(f"{scene}: {cause}", cause.is_permanent)
         self.scene = scene
 
 
@@ -75,4 +75,4 @@ class View(NamedTuple):
         try:
             return read(self.reader, scene, block, out)
         except ReadError as error:
-            raise SceneError(scene.id, str(error)) from None
+            raise SceneError(scene.id, error) from None

@@ -152,10 +152,9 @@ def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend
 def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
-    records = [{"key": o.key, "status": o.status, **o.evidence} for o in outcomes]
     for grid in grids:
         publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
-    store.put(TILES, records_table(records))
+    store.put(TILES, records_table([outcome.record for outcome in outcomes]))
 
 
 def cog_path(out: AnyLocation, grid: Grid, grids: tuple[Grid, ...]) -> Location:
