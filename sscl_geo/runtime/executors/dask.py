@@ -7,6 +7,7 @@ the plan.
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 import dask
@@ -17,7 +18,7 @@ from distributed.system import MEMORY_LIMIT
 from sscl_geo.errors import ClusterError, InvalidInputError
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
-TASKS_PER_THREAD = 3
+TASKS_PER_THREAD = 8
 CONNECT_SECONDS = 10
 
 # A paused worker hangs a job and a dying one is replaced, so nothing pauses or spills.
@@ -68,18 +69,20 @@ def _outcomes(
     keys: dict[Future[Outcome], str] = {}
 
     def submit(count: int) -> list[Future[Outcome]]:
-        futures = []
-        for unit in islice(waiting, count):
-            future = client.submit(attempt, task, unit, pure=False)
-            keys[future] = unit.key
-            futures.append(future)
+        batch = list(islice(waiting, count))
+        futures: list[Future[Outcome]] = client.map(partial(attempt, task), batch, pure=False)
+        keys.update(zip(futures, (unit.key for unit in batch), strict=True))
         return futures
 
     running = as_completed(submit(TASKS_PER_THREAD * threads))
-    for future in running:
-        yield _outcome(future, keys.pop(future))
-        for following in submit(1):
-            running.add(following)
+    # What ended meanwhile is fetched at once: a round trip each would cost more than short units.
+    for ended in running.batches():
+        running.update(submit(len(ended)))
+        found = client.gather([future for future in ended if future.status == "finished"])
+        yield from found
+        yield from (_lost(f, keys[f]) for f in ended if f.status != "finished")
+        for future in ended:
+            del keys[future]
 
 
 def worker_bytes(machines: Machines) -> int:
@@ -96,10 +99,8 @@ def worker_bytes(machines: Machines) -> int:
     return min(shares, default=int(MEMORY_LIMIT))
 
 
-def _outcome(future: Future[Outcome], key: str) -> Outcome:
+def _lost(future: Future[Outcome], key: str) -> Outcome:
     error = future.exception()
-    if error is None:
-        return future.result()
     cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     return Outcome(key=key, status="failed", cause=cause)
 
