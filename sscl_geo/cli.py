@@ -1,7 +1,7 @@
 """`sscl-geo`: one command a step; each parses, calls one function, and prints one line."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.gdal import set_environment
 from sscl_geo.io.location import Location, local_path, location
 from sscl_geo.plugins import shipped_file
-from sscl_geo.runtime.work import machines_of
+from sscl_geo.runtime.work import Machines, machines_of
 
 app = typer.Typer(
     add_completion=False,
@@ -20,8 +20,15 @@ app = typer.Typer(
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
 
+ImageryOption = Annotated[
+    list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
+]
+PartOption = Annotated[
+    str | None, typer.Option(help="Take only chips of this part of their set, such as train.")
+]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"
+CHIPSETS = "sscl_geo.io.chipsets"
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
 app.add_typer(catalog_app, name="catalog")
 
@@ -120,29 +127,40 @@ def composite(
 
 @app.command()
 def pretrain(
-    cube: Annotated[list[str], typer.Option(help="Path of a cube; repeat for several.")],
+    cube: ImageryOption,
     out: OutOption,
+    part: PartOption = None,
     study: StudyOption = "letter",
     ranks: RanksOption = 0,
     ray: RayOption = None,
     gpu: GpuOption = False,
 ) -> None:
-    """Train an encoder on unlabelled cubes: UniFeat, then CoRe."""
+    """Train an encoder on unlabelled cubes or chips: UniFeat, then CoRe."""
+    from sscl_geo.io.fields import selected
     from sscl_geo.learn.study import Study
     from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.stages.pretrain import PretrainRequest
     from sscl_geo.stages.pretrain import pretrain as run
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
-    bundle = run([location(path) for path in cube], numbers, local_path(out, BUNDLE), where)
+    request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
+    bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
 
 @app.command()
 def finetune(
-    cube: Annotated[list[str], typer.Option(help="Path of a cube; repeat for several.")],
-    labels: Annotated[list[str], typer.Option(help="Labels of each cube, in the same order.")],
+    cube: ImageryOption,
     out: OutOption,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="Labels of each cube, in the same order; chips bring their own."),
+    ] = None,
+    part: PartOption = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(help="Cubes or chips for the study's teacher.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder; none starts from random weights.")
     ] = None,
@@ -152,20 +170,63 @@ def finetune(
     gpu: GpuOption = False,
 ) -> None:
     """Train a model on few labels."""
+    from sscl_geo.io.fields import selected
     from sscl_geo.learn.study import Study
     from sscl_geo.runtime.gang import Ranks
     from sscl_geo.stages.finetune import FinetuneRequest
     from sscl_geo.stages.finetune import finetune as run
 
     request = FinetuneRequest(
-        cubes=tuple(location(path) for path in cube),
-        labels=tuple(location(path) for path in labels),
+        imagery=tuple(selected(path, part) for path in cube),
+        labels=tuple(location(path) for path in labels or ()),
+        unlabelled=tuple(selected(path) for path in unlabelled or ()),
         encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )
     where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
     bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
+
+
+@app.command()
+def chips(
+    source: Annotated[Path, typer.Option(help="File or folder of a set of chips.")],
+    kind: Annotated[str, typer.Option(help="How it lies on the disk: a name of io/chipsets.")],
+    out: OutOption,
+    legend: Annotated[str | None, typer.Option(help="Legend of its labels: name or YAML.")] = None,
+) -> None:
+    """Make a store of chips, which pretrain, finetune and experiment take, of a benchmark."""
+    from sscl_geo import plugins
+    from sscl_geo.io.chips import write_chips
+
+    named = None if legend is None else _legend(legend)
+    made = write_chips(plugins.find(CHIPSETS, kind).chip_source(source, named), location(out))
+    print(f"{out}: {made.spec.count} chips of {made.spec.side} px, {len(made.spec.bands)} bands")
+
+
+@app.command()
+def experiment(
+    experiment: Annotated[str, typer.Argument(help="Experiment (name or YAML).")],
+    chips: Annotated[str, typer.Option(help="A store of labelled chips.")],
+    out: OutOption,
+    judged: Annotated[
+        Literal["test", "validation"], typer.Option(help="Choices are made on validation.")
+    ] = "test",
+    executor: Annotated[str, typer.Option(help="serial, dask or ray_tasks.")] = "ray_tasks",
+    workers: Annotated[int, typer.Option(help="Processes of a local cluster.")] = 2,
+    ray: RayOption = None,
+) -> None:
+    """Run a matrix of systems, labels and seeds, cell by cell, and write its tables."""
+    from sscl_geo.experiment.run import TABLES, run_experiment
+    from sscl_geo.experiment.spec import Experiment
+
+    matrix = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
+    machines = parse(
+        Machines, {"executor": executor, "workers": workers, "address": ray}, "options"
+    )
+    folder = local_path(out, "an experiment")
+    summary = run_experiment(matrix, location(chips), folder, machines, judged)
+    print(f"{folder / TABLES}: {summary.done} cells ({summary.now} now)")
 
 
 @app.command(name="map")

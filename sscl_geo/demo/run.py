@@ -29,7 +29,7 @@ from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.ingest import IngestRequest, ingest
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
-from sscl_geo.stages.pretrain import pretrain
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 from sscl_geo.stages.report import ReportRequest, make_report
 
 LABELLED_COLUMNS = 0.6
@@ -137,11 +137,11 @@ def _learn(out: Path, seed: int, ranks: Ranks) -> None:
     study = read_yaml(Study, shipped_file("workflows/studies", "demo", "study")).replace(seed=seed)
     cube = out / "cube.zarr"
     request = FinetuneRequest(
-        cubes=(cube,), labels=(out / "labels.zarr",), encoder=out / "encoder", study=study
+        imagery=(cube,), labels=(out / "labels.zarr",), encoder=out / "encoder", study=study
     )
     with plugins.find("sscl_geo.runtime.gangs", ranks.gang).session(ranks):
         with _told("pretrain: UniFeat, then CoRe"):
-            pretrain([cube], study, out / "encoder", ranks)
+            pretrain(PretrainRequest(imagery=(cube,), study=study), out / "encoder", ranks)
         with _told("finetune the pretrained encoder"):
             finetune(request, out / "model-sscl", ranks)
         with _told("finetune from random weights"):

@@ -49,8 +49,12 @@ class Cube(NamedTuple):
         """Return every band of a sample of consecutive periods."""
         return band_sources(self.spec.sensors, periods)
 
-    def wanted(self, names: Sequence[str]) -> Places:
+    def wanted(self, names: Sequence[str], *, may_lack: bool = False) -> Places:
         """Return where the bands of a sample are.
+
+        Args:
+            names: Names of bands.
+            may_lack: Whether bands may be absent, but not all.
 
         Raises:
             InvalidInputError: The cube lacks a band, or does not have whole samples of periods.
@@ -64,14 +68,15 @@ class Cube(NamedTuple):
             )
         mine = {source.name: source for source in self.bands(periods)}
         missing = [name for name in names if name not in mine]
-        if missing:
+        if missing and (not may_lack or len(missing) == len(names)):
             raise InvalidInputError(
                 f"{self.path} lacks the bands {', '.join(missing)}; it has "
                 f"{', '.join(mine)}; ingest them, or use a model of other bands"
             )
         places: dict[str, list[int]] = {}
         for name in names:
-            places.setdefault(mine[name].place.key, []).append(mine[name].index)
+            if name in mine:
+                places.setdefault(mine[name].place.key, []).append(mine[name].index)
         return places
 
     def samples(self, places: Places) -> range:

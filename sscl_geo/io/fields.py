@@ -1,71 +1,176 @@
-"""Cubes decoded into memory-mapped arrays, so that epochs read no codec."""
+"""Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
+from pydantic import JsonValue
 
-from sscl_geo.geo.cube import Place
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.cube import BandSource, Place
 from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Cube, Places
+from sscl_geo.io.location import location
+from sscl_geo.io.plan import read_plan
 
 ROWS = 2048
 """Rows at 10 m that are decoded at a time."""
 
+Imagery = Cube | Chips
+"""What a network learns from."""
+
 
 class Decoded(NamedTuple):
-    """All of one zone at one sample of periods; `arrays` are read-only maps of files by place."""
+    """A contiguous area at one sample of periods.
+
+    Attributes:
+        zone: Zone of a cube, or number of a chip.
+        time: First period of the sample.
+        arrays: Read-only maps of files by place.
+    """
 
     zone: str
     time: int
     arrays: dict[str, Shaped[np.ndarray, "_ _ _"]]
 
 
-def decoded(cube: Cube, places: Places, cache: Path) -> Iterator[Decoded]:
-    """Yield every zone and sample of a cube, decoded once into files of a folder.
+def opened(selection: Selection) -> Imagery:
+    """Open a cube, or chips.
+
+    Raises:
+        InvalidInputError: There is neither at the path.
+    """
+    plan = read_plan(selection.path)
+    if plan is not None and plan.kind == "chips":
+        return Chips.open(selection.path, selection.samples)
+    return Cube.open(selection.path)
+
+
+def selected(path: str, part: str | None = None) -> Selection:
+    """Return a cube, or the chips of one part of their set.
+
+    Raises:
+        InvalidInputError: There is neither, or no chip of that part.
+    """
+    if part is None:
+        return Selection(path=location(path))
+    chips = Chips.open(location(path))
+    mine = tuple(n for n, chip in zip(chips.samples, chips.chips, strict=True) if chip.part == part)
+    if not mine:
+        known = ", ".join(sorted({chip.part for chip in chips.chips}))
+        raise InvalidInputError(f"--part {part!r}: {path} has {known}")
+    return Selection(path=chips.path, samples=mine)
+
+
+def absolute(selection: Selection) -> Selection:
+    """Return a selection that any process finds."""
+    return selection.replace(path=selection.path.resolve())
+
+
+def identities(imageries: Sequence[Imagery]) -> list[JsonValue]:
+    """Return what is learned from, as values that differ where the content differs."""
+    return [
+        {"chips": one.store.plan.digest, "samples": [*one.samples]}
+        if isinstance(one, Chips)
+        else one.store.plan.digest
+        for one in imageries
+    ]
+
+
+def gsd(imagery: Imagery, band: BandSource) -> int:
+    """Return the ground sampling distance in metres at which a band is stored."""
+    return imagery.spec.gsd if isinstance(imagery, Chips) else band.place.gsd
+
+
+def finest_gsd(imageries: Sequence[Imagery]) -> int:
+    """Return the ground sampling distance in metres of the pixels that are mapped."""
+    first = imageries[0]
+    return first.spec.gsd if isinstance(first, Chips) else 10
+
+
+def decoded(imagery: Imagery, places: Places, cache: Path) -> Iterator[Decoded]:
+    """Yield every area and sample of periods, decoded once into files of a folder.
 
     Args:
-        cube: The cube.
-        places: The bands, as `Cube.wanted` returns them.
+        imagery: A cube or chips.
+        places: The bands, as its `wanted` returns them.
         cache: Folder of the files; several processes may share it.
     """
-    name = f"{cube.store.plan.digest[:16]}"
-    for grid in cube.spec.grids:
-        for time in cube.samples(places):
-            folder = cache / name / grid.zone / str(time)
+    folder = cache / imagery.store.plan.digest[:16]
+    if isinstance(imagery, Chips):
+        yield from _decoded_chips(imagery, places, folder)
+        return
+    for grid in imagery.spec.grids:
+        for time in imagery.samples(places):
             arrays = {
-                key: _mapped(cube, grid, time, {key: indices}, folder)
+                key: _mapped(imagery, grid, time, {key: indices}, folder / grid.zone / str(time))
                 for key, indices in places.items()
             }
             yield Decoded(grid.zone, time, arrays)
+
+
+def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:
+    arrays = {key: _mapped_chips(chips, key, indices, folder) for key, indices in places.items()}
+    for number in chips.samples:
+        yield Decoded(str(number), 0, {key: array[number] for key, array in arrays.items()})
+
+
+def _mapped_chips(
+    chips: Chips, key: str, indices: list[int], folder: Path
+) -> Shaped[np.ndarray, "sample band y x"]:
+    path = _cache_file(folder, key, indices)
+    if not path.exists():
+        stored = chips.store.array(key)
+        with _pending(
+            path, stored.dtype, (stored.shape[0], len(indices), *stored.shape[2:])
+        ) as out:
+            step = (stored.shards or stored.chunks)[0]
+            for first in range(0, stored.shape[0], step):
+                out[first : first + step] = np.asarray(stored[first : first + step])[:, indices]
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def _mapped(
     cube: Cube, grid: Grid, time: int, place: Places, folder: Path
 ) -> Shaped[np.ndarray, "band y x"]:
     key, indices = next(iter(place.items()))
-    path = folder / f"{key.replace('/', '-')}-{'-'.join(map(str, indices))}.npy"
+    path = _cache_file(folder, key, indices)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         _decode(cube, grid, time, place, path)
     mapped: np.ndarray = np.load(path, mmap_mode="r")
     return mapped
 
 
+def _cache_file(folder: Path, key: str, indices: list[int]) -> Path:
+    return folder / f"{key.replace('/', '-')}-{'-'.join(map(str, indices))}.npy"
+
+
 def _decode(cube: Cube, grid: Grid, time: int, place: Places, path: Path) -> None:
     key, indices = next(iter(place.items()))
     stored = cube.store.array(f"{grid.zone}/{Place.of(key).array}")
-    # Each process writes a file of its own and the last one stays; all hold the same bytes.
-    pending = path.with_name(f"{path.name}.{np.random.default_rng().integers(2**62)}.partial")
-    out = np.lib.format.open_memmap(
-        pending, mode="w+", dtype=stored.dtype, shape=(len(indices), *stored.shape[-2:])
-    )
     factor = grid.shape[0] // stored.shape[-2]
-    for top in range(0, grid.shape[0], ROWS):
-        window = Window(top, 0, min(ROWS, grid.shape[0] - top), grid.shape[1])
-        rows = slice(top // factor, (top + window.height) // factor)
-        out[:, rows] = cube.read(grid.zone, time, place, window)[key]
+    with _pending(path, stored.dtype, (len(indices), *stored.shape[-2:])) as out:
+        for top in range(0, grid.shape[0], ROWS):
+            window = Window(top, 0, min(ROWS, grid.shape[0] - top), grid.shape[1])
+            rows = slice(top // factor, (top + window.height) // factor)
+            out[:, rows] = cube.read(grid.zone, time, place, window)[key]
+
+
+@contextmanager
+def _pending(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yield an array that becomes a file when the block ends.
+
+    Each process writes a file of its own and the last one stays; all hold the same bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pending = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    out = np.lib.format.open_memmap(pending, mode="w+", dtype=dtype, shape=shape)
+    yield out
     out.flush()
     pending.replace(path)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pyproj import CRS
 
+from sscl_geo.geo.chips import ChipsSpec
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import CHUNK_PX, Grid, Window
 from sscl_geo.geo.legend import Legend
@@ -62,6 +63,46 @@ def cube_layout(spec: CubeSpec, attributes: Attributes) -> Layout:
             arrays += _time(path, spec.periods)
             arrays += _sensor_arrays(path, group, grid, spec)
     return Layout(groups, tuple(arrays))
+
+
+def chips_layout(spec: ChipsSpec, shard: int) -> Layout:
+    """Return the layout of chips: an array of each sensor, and of labels where there is a legend.
+
+    Args:
+        spec: The chips' schema.
+        shard: Number of chips in a shard.
+    """
+    arrays: list[ArrayLayout] = []
+    for sensor in spec.sensors:
+        names = np.array([band.name for band in sensor.bands], dtype=object)
+        axis = f"band_{sensor.array}"
+        arrays.append(_coordinate(axis, names, "str", {"long_name": "band"}))
+        pixels = _chip_array(spec, shard, sensor.array, (len(names),), sensor.dtype)
+        arrays.append(
+            pixels._replace(
+                dims=("sample", axis, "y", "x"), fill=sensor.nodata, attributes=_decoding(sensor)
+            )
+        )
+    if spec.legend is not None:
+        labels = _chip_array(spec, shard, "labels", (), "uint8")
+        arrays.append(labels._replace(attributes=_flags(spec.legend)))
+    return Layout({"": {"Conventions": CONVENTIONS, "title": "Chips"}}, tuple(arrays))
+
+
+def _chip_array(
+    spec: ChipsSpec, shard: int, path: str, bands: tuple[int, ...], dtype: str
+) -> ArrayLayout:
+    one = (*bands, spec.side, spec.side)
+    return ArrayLayout(
+        path=path,
+        dims=("sample", "y", "x"),
+        shape=(spec.count, *one),
+        dtype=dtype,
+        fill=0,
+        chunks=(1, *one),
+        shards=(min(shard, spec.count), *one),
+        attributes={},
+    )
 
 
 def labels_layout(grids: tuple[Grid, ...], legend: Legend, attributes: Attributes) -> Layout:
@@ -153,16 +194,19 @@ def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -
         fill=sensor.nodata,
         chunks=(1, bands, chunk, chunk),
         shards=(1, bands, shard, shard),
-        attributes={
-            "long_name": sensor.quantity.replace("_", " "),
-            "units": sensor.units,
-            "scale_factor": sensor.scale,
-            "add_offset": sensor.offset,
-            "_FillValue": sensor.nodata,
-            "sensor": sensor.name,
-            "grid_mapping": "spatial_ref",
-        },
+        attributes={**_decoding(sensor), "grid_mapping": "spatial_ref"},
     )
+
+
+def _decoding(sensor: Sensor) -> Attributes:
+    return {
+        "long_name": sensor.quantity.replace("_", " "),
+        "units": sensor.units,
+        "scale_factor": sensor.scale,
+        "add_offset": sensor.offset,
+        "_FillValue": sensor.nodata,
+        "sensor": sensor.name,
+    }
 
 
 def _mask(path: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:

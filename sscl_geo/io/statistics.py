@@ -1,4 +1,4 @@
-"""Means and spreads of cubes, for the inputs of a network."""
+"""Means and spreads of imagery, for the inputs of a network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,31 +10,49 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource
 from sscl_geo.geo.inputs import BandInput, limits
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.cubes import Cube
-from sscl_geo.io.fields import ROWS, decoded
+from sscl_geo.io.fields import ROWS, Imagery, decoded, gsd
 from sscl_geo.ops.statistics import Moments, moments
 
 
-def measured_inputs(cubes: Sequence[Cube], periods: int, cache: Path) -> tuple[BandInput, ...]:
-    """Return every band of a sample of the first cube with its statistics over all cubes.
+def measured_inputs(
+    imageries: Sequence[Imagery], periods: int, inputs: Sequence[str], cache: Path
+) -> tuple[BandInput, ...]:
+    """Return bands of a sample of the first imagery with their statistics over all.
 
     Args:
-        cubes: At least one; the others must have the bands of the first.
+        imageries: At least one cube or store of chips; the others must have the bands of the first.
         periods: Number of consecutive periods of a sample.
+        inputs: Sensors, or bands such as `sentinel2_l2a:B02`, in any order; all if empty.
         cache: Folder for decoded arrays.
 
     Raises:
-        InvalidInputError: A cube lacks a band, or a band has no observation in any cube.
+        InvalidInputError: A band or sensor is absent, or a band has no observation anywhere.
     """
-    bands = cubes[0].bands(periods)
+    bands = _chosen(imageries[0].bands(periods), inputs)
     totals = dict.fromkeys((band.name for band in bands), Moments())
-    for cube in cubes:
-        places = cube.wanted([band.name for band in bands])
-        for piece in decoded(cube, places, cache):
+    for imagery in imageries:
+        places = imagery.wanted([band.name for band in bands])
+        for piece in decoded(imagery, places, cache):
             for band in bands:
                 plane = piece.arrays[band.place.key][places[band.place.key].index(band.index)]
                 totals[band.name] += _moments(plane, _sensor(band))
-    return tuple(_input(band, totals[band.name]) for band in bands)
+    return tuple(_input(band, gsd(imageries[0], band), totals[band.name]) for band in bands)
+
+
+def _chosen(bands: tuple[BandSource, ...], inputs: Sequence[str]) -> tuple[BandSource, ...]:
+    of_one_period = {band.name.split("@")[0] for band in bands}
+    known = of_one_period | {band.sensor for band in bands}
+    unknown = [name for name in inputs if name not in known]
+    if unknown:
+        raise InvalidInputError(
+            f"inputs {', '.join(unknown)}: choose among {', '.join(sorted(known))}"
+        )
+    wanted = {*inputs}
+    return tuple(
+        band
+        for band in bands
+        if not wanted or band.sensor in wanted or band.name.split("@")[0] in wanted
+    )
 
 
 def _sensor(band: BandSource) -> Sensor:
@@ -51,18 +69,18 @@ def _moments(plane: np.ndarray, sensor: Sensor) -> Moments:
     return total
 
 
-def _input(band: BandSource, total: Moments) -> BandInput:
+def _input(band: BandSource, gsd: int, total: Moments) -> BandInput:
     if total.samples == 0:
         raise InvalidInputError(
-            f"band {band.name} has no observation in any cube; leave it out at ingest, or "
-            "widen the cube's time"
+            f"band {band.name} has no observation anywhere; leave it out of the study's "
+            "`inputs`, or ingest a longer time"
         )
     sensor = _sensor(band)
     low, high = limits(sensor)
     return BandInput(
         name=band.name,
         array=band.place.key,
-        gsd=band.place.gsd,
+        gsd=gsd,
         nodata=sensor.nodata,
         low=low,
         high=high,

@@ -1,14 +1,15 @@
 """Batches of patches, drawn as a pure function of seed, step and sample."""
 
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.learn.inputs import FINEST_GSD, Stored
+from sscl_geo.learn.inputs import Stored
 from sscl_geo.learn.spec import NetworkSpec
 
 IGNORED = 255
@@ -18,7 +19,7 @@ ALIGNMENT = 2
 """Patches start at multiples of this many 10 m pixels, so that 20 m pixels stay whole."""
 
 
-Sampling = Literal["area", "pixels", "classes"]
+Sampling = Literal["area", "fields", "pixels", "classes"]
 
 
 class Field(NamedTuple):
@@ -48,8 +49,9 @@ class DrawSpec(NamedTuple):
         patch: Side in 10 m pixels, even.
         batch: Samples per step over all ranks.
         seed: Seed of everything drawn.
-        sampling: `area` draws observed ground evenly; `pixels` draws labelled pixels evenly; and
-            `classes` draws classes evenly, then a labelled pixel of the class.
+        sampling: `area` draws observed ground evenly; `fields` draws fields evenly, then a patch
+            of the field; `pixels` draws labelled pixels evenly; and `classes` draws classes evenly,
+            then a labelled pixel of the class.
     """
 
     patch: int
@@ -75,7 +77,8 @@ class Patches:
             raise InvalidInputError(
                 f"patch of {draw.patch} px: must be a positive multiple of {ALIGNMENT}"
             )
-        self._gsd = {name: bands[0].gsd for name, bands in spec.arrays.items()}
+        # Pixels of the network's grid per pixel of each array, on a side.
+        self._factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
         self._nodata = {name: bands[0].nodata for name, bands in spec.arrays.items()}
         self._draw = draw
         self._fields = fields
@@ -104,7 +107,7 @@ class Patches:
         samples = [self._sample(step, rank * share + index) for index in range(share)]
         stored = {
             name: torch.from_numpy(np.stack([arrays[name] for arrays, _ in samples])).to(device)
-            for name in self._gsd
+            for name in self._factor
         }
         labels = [label for _, label in samples if label is not None]
         if not labels:
@@ -118,16 +121,15 @@ class Patches:
         field, y, x = self._place(rng)
         turns, is_flipped = int(rng.integers(4)), bool(rng.integers(2))
         arrays = {
-            name: _turned(self._crop(data, y, x, self._gsd[name]), turns, is_flipped)
+            name: _turned(self._crop(data, y, x, self._factor[name]), turns, is_flipped)
             for name, data in field.arrays.items()
-            if name in self._gsd
+            if name in self._factor
         }
         if field.labels is None:
             return arrays, None
-        return arrays, _turned(self._crop(field.labels, y, x, FINEST_GSD), turns, is_flipped)
+        return arrays, _turned(self._crop(field.labels, y, x, 1), turns, is_flipped)
 
-    def _crop(self, data: np.ndarray, y: int, x: int, gsd: int) -> np.ndarray:
-        factor = gsd // FINEST_GSD
+    def _crop(self, data: np.ndarray, y: int, x: int, factor: int) -> np.ndarray:
         size = self._draw.patch // factor
         top, left = y // factor, x // factor
         return data[..., top : top + size, left : left + size]
@@ -153,7 +155,11 @@ class Patches:
     def _corner(self, index: int, row: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
         if self._draw.sampling == "area":
             return int(row[0]), int(row[1])
-        height, width = _shape(self._fields[index], self._gsd)
+        if self._draw.sampling == "fields":
+            last = [size - self._draw.patch for size in _shape(self._fields[index], self._factor)]
+            y, x = (int(rng.integers(end // ALIGNMENT + 1)) * ALIGNMENT for end in last)
+            return y, x
+        height, width = _shape(self._fields[index], self._factor)
         patch = self._draw.patch
         shift = rng.integers(patch - ALIGNMENT + 1, size=2)
         corner = [
@@ -163,10 +169,12 @@ class Patches:
         return corner[0], corner[1]
 
     def _candidates(self, field: Field) -> Int64[np.ndarray, "place 3"]:
-        height, width = _shape(field, self._gsd)
+        height, width = _shape(field, self._factor)
         patch = self._draw.patch
         if height < patch or width < patch:
             return np.zeros((0, 3), np.int64)
+        if self._draw.sampling == "fields":
+            return np.zeros((1, 3), np.int64)
         if self._draw.sampling != "area":
             labels = np.full((height, width), IGNORED) if field.labels is None else field.labels
             rows, columns = np.nonzero(labels != IGNORED)
@@ -175,7 +183,7 @@ class Patches:
 
     def _observed(self, field: Field, last_y: int, last_x: int) -> Int64[np.ndarray, "place 3"]:
         """Return corners of patches of which at least half the pixels were observed."""
-        finest = [name for name, gsd in self._gsd.items() if gsd == FINEST_GSD]
+        finest = [name for name, factor in self._factor.items() if factor == 1]
         seen = np.any(
             [(field.arrays[name] != self._nodata[name]).any(0) for name in finest], axis=0
         )
@@ -190,9 +198,35 @@ class Patches:
         return np.stack([y[kept], x[kept], np.zeros(int(kept.sum()))], 1).astype(np.int64)
 
 
-def _shape(field: Field, gsd: dict[str, int]) -> tuple[int, int]:
-    name = next(iter(gsd))
-    factor = gsd[name] // FINEST_GSD
+def joined(batches: Iterable[Batch]) -> Batch:
+    """Return batches as one; samples of unlabelled batches have no label at any pixel."""
+    parts = list(batches)
+    if len(parts) == 1:
+        return parts[0]
+    stored = {name: torch.cat([part.stored[name] for part in parts]) for name in parts[0].stored}
+    return Batch(stored, torch.cat([_labels(part) for part in parts]))
+
+
+def _labels(batch: Batch) -> Int64[Tensor, "batch y x"]:
+    if batch.labels is not None:
+        return batch.labels
+    largest = max(batch.stored.values(), key=lambda array: array.shape[-1])
+    count, _, height, width = largest.shape
+    return torch.full((count, height, width), IGNORED, device=largest.device)
+
+
+def shares(fields: Sequence[Field], classes: int) -> Float32[Tensor, " class"]:
+    """Return each class's share of the labelled pixels."""
+    counts = np.zeros(256, np.int64)
+    for field in fields:
+        if field.labels is not None:
+            counts += np.bincount(field.labels.ravel(), minlength=256)
+    known = counts[:classes]
+    return torch.from_numpy(known / max(known.sum(), 1)).float()
+
+
+def _shape(field: Field, factors: dict[str, int]) -> tuple[int, int]:
+    name, factor = next(iter(factors.items()))
     return field.arrays[name].shape[1] * factor, field.arrays[name].shape[2] * factor
 
 

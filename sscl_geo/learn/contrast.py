@@ -6,11 +6,14 @@ patch k at a location is pulled to b_k of the same patch and location and pushed
 every other patch l at that location.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.gather import first_sample, gather_samples, total_over_ranks, world_size
@@ -23,11 +26,14 @@ class ContrastSpec(Frozen):
         temperature: Divides the cosines.
         positive_in_denominator: False is the letter's loss; true is NT-Xent (Chen et al. 2020).
         symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
+        chunk: Locations whose logits are held at a time; they are computed again for the gradient,
+            which is exact. None holds those of all locations.
     """
 
     temperature: float = Field(default=0.1, gt=0)
     positive_in_denominator: bool = False
     symmetric: bool = True
+    chunk: PositiveInt | None = None
 
 
 def contrastive_loss(
@@ -51,13 +57,36 @@ def contrastive_loss(
     a, b = (F.normalize(part.float(), dim=-1) for part in (first, second))
     keys_a, keys_b = gather_samples(a), gather_samples(b)
     valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
-    losses = [_anchored(a, b, keys_a, keys_b, valid_keys, spec)]
-    if spec.symmetric:
-        losses.append(_anchored(b, a, keys_b, keys_a, valid_keys, spec))
     is_anchor = is_valid & (valid_keys.sum(1, keepdim=True) > 1)
-    per_anchor = torch.where(is_anchor, torch.stack(losses).mean(0), 0.0)
+    whole = _Embedded(a, b, keys_a, keys_b, valid_keys, is_anchor)
+    if spec.chunk is None:
+        total = _total(whole, spec)
+    else:
+        chunks = [whole.at(start, spec.chunk) for start in range(0, len(a), spec.chunk)]
+        # Without re-entrance, so that gradients pass through the tuple.
+        totals = [checkpoint(_total, chunk, spec, use_reentrant=False) for chunk in chunks]
+        total = torch.stack(totals).sum()
     anchors = total_over_ranks(is_anchor.sum()).clamp(min=1)
-    return per_anchor.sum() * world_size() / anchors
+    return total * world_size() / anchors
+
+
+class _Embedded(NamedTuple):
+    a: Float[Tensor, "location sample dim"]
+    b: Float[Tensor, "location sample dim"]
+    keys_a: Float[Tensor, "location key dim"]
+    keys_b: Float[Tensor, "location key dim"]
+    valid_keys: Bool[Tensor, "location key"]
+    is_anchor: Bool[Tensor, "location sample"]
+
+    def at(self, start: int, count: int) -> "_Embedded":
+        return _Embedded(*(part[start : start + count] for part in self))
+
+
+def _total(e: _Embedded, spec: ContrastSpec) -> Float[Tensor, ""]:
+    losses = [_anchored(e.a, e.b, e.keys_a, e.keys_b, e.valid_keys, spec)]
+    if spec.symmetric:
+        losses.append(_anchored(e.b, e.a, e.keys_b, e.keys_a, e.valid_keys, spec))
+    return torch.where(e.is_anchor, torch.stack(losses).mean(0), 0.0).sum()
 
 
 def _anchored(

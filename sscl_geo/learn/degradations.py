@@ -93,9 +93,9 @@ def degrade(
     batch, count, height, width = bands.shape
     is_dropped = _dropped(batch, count, groups.cpu(), spec, generator).to(bands.device)
     is_cut = _cut(batch, height, width, spec, generator).to(bands.device)
-    blurred = _blurred(bands, spec, generator)
+    soft = blurred(bands, spec, generator)
     hidden = is_dropped[:, :, None, None] | is_cut[:, None]
-    return Degraded(torch.where(hidden, 0.0, blurred), is_dropped, is_cut)
+    return Degraded(torch.where(hidden, 0.0, soft), is_dropped, is_cut)
 
 
 def _dropped(
@@ -131,9 +131,10 @@ def _cut(
     return (inside & is_used).any(1)
 
 
-def _blurred(
+def blurred(
     bands: Float[Tensor, "batch band y x"], spec: DegradationSpec, generator: torch.Generator
 ) -> Float[Tensor, "batch band y x"]:
+    """Return images of which some are blurred, each with its own strength, all bands alike."""
     batch, count, height, width = bands.shape
     low, high = spec.blur_sigma
     sigma = low + (high - low) * torch.rand(batch, generator=generator)

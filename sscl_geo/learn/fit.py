@@ -110,6 +110,7 @@ class Phase(NamedTuple):
         draw: Returns this rank's batch of a step.
         heads: Prefixes of the parameters that learn with the head's rate.
         is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
+        after_step: Called after each optimiser step.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Phase(NamedTuple):
     draw: Callable[[int], Batch]
     heads: tuple[str, ...] = ()
     is_shared: bool = False
+    after_step: Callable[[], None] | None = None
 
 
 def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
@@ -222,6 +224,8 @@ def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch:
         torch.autograd.backward(loss)
         optimizer.step()
         rates.step()
+        if run.phase.after_step is not None:
+            run.phase.after_step()
         total += loss.detach()
     return float(total) / run.phase.schedule.steps
 
@@ -236,7 +240,7 @@ def _seed(*key: int) -> int:
 
 
 def _groups(phase: Phase) -> list[dict[str, object]]:
-    named = list(phase.task.named_parameters())
+    named = [(n, p) for n, p in phase.task.named_parameters() if p.requires_grad]
     heads = [p for name, p in named if name.startswith(phase.heads) and phase.heads]
     body = [p for name, p in named if not (name.startswith(phase.heads) and phase.heads)]
     rate = phase.schedule.learning_rate

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.spec import NetworkSpec
 
-FINEST_GSD = 10
 LARGEST = 5.0
 """Normalised values are clamped to this many standard deviations."""
 
@@ -19,14 +18,19 @@ Stored = dict[str, Tensor]
 
 
 class Normalised(NamedTuple):
-    """Bands on the 10 m grid as z-scores, 0 where there is no observation; and where there is."""
+    """Bands on one grid as z-scores, 0 where there is no observation; and where there is."""
 
     values: Float32[Tensor, "batch band y x"]
     is_valid: Bool[Tensor, "batch band y x"]
 
+    @property
+    def is_absent(self) -> Bool[Tensor, "batch band"]:
+        """Which bands have no observation at all in a sample."""
+        return ~self.is_valid.flatten(2).any(2)
+
 
 class Normalise(nn.Module):
-    """Clips, z-scores and brings every band to 10 m (coarser ones bilinearly).
+    """Clips, z-scores and brings every band to the network's grid (coarser ones bilinearly).
 
     Args:
         spec: The network whose inputs it makes.
@@ -35,6 +39,7 @@ class Normalise(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self._arrays = spec.arrays
+        self._gsd = spec.gsd
 
     def forward(self, stored: Stored) -> Normalised:
         """Return the bands of all arrays, in the order of the network's spec."""
@@ -49,7 +54,7 @@ class Normalise(nn.Module):
         is_valid = numbers != bands[0].nodata
         scores = ((numbers.clamp(low, high) - mean) / spread).clamp(-LARGEST, LARGEST)
         scores = torch.where(is_valid, scores, 0.0)
-        factor = bands[0].gsd // FINEST_GSD
+        factor = bands[0].gsd // self._gsd
         if factor == 1:
             return scores, is_valid
         finer = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)

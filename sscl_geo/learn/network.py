@@ -1,6 +1,7 @@
 """The whole network: normalise, features of every band, backbone, and heads on its last map."""
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,17 +25,35 @@ class Encoder(nn.Module):
         self.spec = spec
         self.normalise = Normalise(spec)
         self.features = FeatureExtractor(spec.features)
+        self.masks = _masks(spec) if spec.has_masks else None
         planes = len(spec.bands) * spec.features.width
         self.backbone: nn.Module = plugins.find(BACKBONES, spec.backbone.name).build(
             planes, spec.backbone
         )
 
     def forward(
-        self, bands: Float[Tensor, "batch band y x"]
+        self,
+        bands: Float[Tensor, "batch band y x"],
+        is_absent: Bool[Tensor, "batch band"] | None = None,
     ) -> Float[Tensor, "batch context cy cx"]:
-        """Return the penultimate map of normalised bands."""
-        context: Tensor = self.backbone(self.features(bands))
+        """Return the penultimate map of normalised bands.
+
+        Args:
+            bands: Normalised bands.
+            is_absent: Bands whose features are replaced by their learned vectors; a network without
+                such vectors takes what the bands hold.
+        """
+        features = self.features(bands)
+        if self.masks is not None and is_absent is not None:
+            vectors = self.masks.reshape(1, -1, 1, 1).to(features.dtype)
+            hidden = is_absent.repeat_interleave(self.features.width, 1)[:, :, None, None]
+            features = torch.where(hidden, vectors, features)
+        context: Tensor = self.backbone(features)
         return context
+
+
+def _masks(spec: NetworkSpec) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(len(spec.bands), spec.features.width))
 
 
 class PixelHead(nn.Module):
@@ -69,7 +88,12 @@ class Segmenter(nn.Module):
         self.encoder = Encoder(spec)
         self.head = PixelHead(spec.backbone.context_width, classes)
 
-    def forward(self, bands: Float[Tensor, "batch band y x"]) -> Float[Tensor, "batch class y x"]:
-        """Return the logits of normalised bands."""
-        logits: Tensor = self.head(self.encoder(bands), (bands.shape[2], bands.shape[3]))
+    def forward(
+        self,
+        bands: Float[Tensor, "batch band y x"],
+        is_absent: Bool[Tensor, "batch band"] | None = None,
+    ) -> Float[Tensor, "batch class y x"]:
+        """Return the logits of normalised bands; see `Encoder.forward`."""
+        size = (bands.shape[2], bands.shape[3])
+        logits: Tensor = self.head(self.encoder(bands, is_absent), size)
         return logits

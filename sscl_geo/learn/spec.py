@@ -13,12 +13,24 @@ class FeatureSpec(Frozen):
     """The single-channel feature extractor.
 
     Attributes:
-        layers: Number of 3x3 convolutions.
-        width: Number of features per band.
+        layers: Number of 3x3 convolutions; 0 is early fusion, which hands the bands themselves to
+            the backbone.
+        width: Number of features per band; 1 for early fusion.
+        norm: `batch`, or `group` (one group), whose statistics do not depend on the other samples
+            or ranks.
     """
 
-    layers: int = Field(default=3, ge=1)
+    layers: int = Field(default=3, ge=0)
     width: int = Field(default=16, ge=1)
+    norm: Literal["batch", "group"] = "batch"
+
+    @model_validator(mode="after")
+    def _check(self) -> "FeatureSpec":
+        if self.layers == 0 and self.width != 1:
+            raise InvalidInputError(
+                f"features: width {self.width} with 0 layers; early fusion has width 1"
+            )
+        return self
 
 
 class BackboneSpec(Frozen):
@@ -46,13 +58,18 @@ class NetworkSpec(Frozen):
 
     Attributes:
         bands: Its inputs, in order; bands of one array stand together.
+        gsd: Ground sampling distance in metres of the pixels that it sees and maps.
         features: The feature extractor.
         backbone: The backbone.
+        has_masks: Whether it has a learned vector for each band, which stands for its features
+            where the band is absent.
     """
 
     bands: tuple[BandInput, ...]
+    gsd: int = Field(default=10, ge=1)
     features: FeatureSpec = FeatureSpec()
     backbone: BackboneSpec = BackboneSpec()
+    has_masks: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkSpec":

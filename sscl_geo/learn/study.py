@@ -1,11 +1,14 @@
 """A study: every number that decides what is learned, and none that says where."""
 
+from typing import Literal
+
 from pydantic import Field, JsonValue
 
 from sscl_geo.frozen import Frozen
+from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.fit import Schedule
-from sscl_geo.learn.spec import BackboneSpec, FeatureSpec
-from sscl_geo.learn.supervised import JitterSpec
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.supervised import FinetuneSettings
 
 
 class PretextStudy(Frozen):
@@ -27,13 +30,26 @@ class FinetuneStudy(Frozen):
 
     Attributes:
         schedule: How long and how fast.
-        is_balanced: Whether patches are drawn class by class instead of pixel by pixel.
-        jitter: Augmentation of labelled patches, off by default.
+        sampling: How labelled patches are drawn: labelled pixels evenly, classes evenly, or fields
+            (a cube's areas, or chips) evenly.
+        settings: How labels are learned from.
     """
 
     schedule: Schedule
-    is_balanced: bool = False
-    jitter: JitterSpec = JitterSpec()
+    sampling: Literal["pixels", "classes", "fields"] = "pixels"
+    settings: FinetuneSettings = FinetuneSettings()
+
+
+class InitStudy(Frozen):
+    """What a network's weights are before any training.
+
+    Attributes:
+        name: Name of the init plugin.
+        settings: Fields of the plugin's `Settings`; its defaults where absent.
+    """
+
+    name: str = "random"
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Study(Frozen):
@@ -42,8 +58,13 @@ class Study(Frozen):
     Attributes:
         periods: Consecutive periods of a cube that a network sees side by side, such as the four
             quarters of a year.
+        inputs: Sensors, or bands such as `sentinel2_l2a:B02`; all that the first imagery has if
+            empty.
+        has_masks: Whether the network has a learned vector for each band, in place of an absent
+            one's features.
         features: The single-channel feature extractor.
         backbone: The backbone.
+        init: What weights are before any training.
         pretexts: Pretext tasks in their order.
         finetune: Finetuning.
         window: Side of an inference window in 10 m pixels.
@@ -52,10 +73,28 @@ class Study(Frozen):
     """
 
     periods: int = Field(default=1, ge=1)
+    inputs: tuple[str, ...] = ()
+    has_masks: bool = False
+    init: InitStudy = InitStudy()
     features: FeatureSpec = FeatureSpec()
     backbone: BackboneSpec = BackboneSpec()
-    pretexts: tuple[PretextStudy, ...]
+    pretexts: tuple[PretextStudy, ...] = ()
     finetune: FinetuneStudy
     window: int = 256
     halo: int = 32
     seed: int = 0
+
+    def network(self, bands: tuple[BandInput, ...], gsd: int) -> NetworkSpec:
+        """Return the network of this study on some inputs.
+
+        Args:
+            bands: The inputs.
+            gsd: Ground sampling distance in metres of the pixels that it sees and maps.
+        """
+        return NetworkSpec(
+            bands=bands,
+            gsd=gsd,
+            features=self.features,
+            backbone=self.backbone,
+            has_masks=self.has_masks,
+        )

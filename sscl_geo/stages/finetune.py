@@ -14,15 +14,18 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
-from sscl_geo.io.cubes import Classes, Cube, whole
-from sscl_geo.io.fields import decoded
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.cubes import Classes, whole
+from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, opened
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import measured_inputs
-from sscl_geo.learn.batches import DrawSpec, Field, Patches, Sampling
+from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
 from sscl_geo.learn.checkpoint import State, from_bytes, load_weights
 from sscl_geo.learn.fit import Phase, fit
+from sscl_geo.learn.init import initialise
+from sscl_geo.learn.measuring import measure_statistics
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
@@ -35,22 +38,27 @@ GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"
 CACHE = "cache"
 HEADS = ("segmenter.head",)
+CPU = torch.device("cpu")
+UNLABELLED_SEED = 500
+"""What sets the draws of unlabelled ground apart from those of labels."""
 
 
 class FinetuneRequest(Frozen):
     """What to learn from.
 
     Attributes:
-        cubes: Cubes, one for each of the labels.
-        labels: Labels stores on the cubes' grids, with one legend.
-        encoder: Bundle of an encoder; None starts from random weights.
+        imagery: Cubes, one for each of the labels; or chips, which have labels of their own.
+        labels: Labels stores on the cubes' grids, with one legend; none for chips.
+        encoder: Bundle of an encoder; None starts from the study's init.
         study: The numbers; the network is the encoder's if there is one.
+        unlabelled: Cubes or chips of which a teacher labels what it is sure of.
     """
 
-    cubes: tuple[Location, ...]
-    labels: tuple[Location, ...]
-    encoder: Path | None
+    imagery: tuple[Selection, ...]
+    labels: tuple[Location, ...] = ()
+    encoder: Path | None = None
     study: Study
+    unlabelled: tuple[Selection, ...] = ()
 
 
 class _Job(Frozen):
@@ -66,34 +74,34 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     """Train a model on labelled pixels and write its bundle; the same command resumes.
 
     Raises:
-        InvalidInputError: Cubes, labels and encoder do not fit, or something else stands at `out`.
+        InvalidInputError: Imagery, labels and encoder do not fit, or something else stands at
+            `out`.
         PlanConflictError: Another command began at `out`.
         TrainingError: Workers died too often.
     """
-    checked_lattice(request.study.window, request.study.halo)
-    cubes = [Cube.open(path) for path in request.cubes]
-    labels = [Classes.open(path, "labels") for path in request.labels]
-    _check(cubes, labels)
+    study = request.study
+    checked_lattice(study.window, study.halo)
+    imagery = [opened(selection) for selection in request.imagery]
+    legend = _legend(request, imagery)
     encoder = None if request.encoder is None else read_card(request.encoder)
     if encoder is not None and encoder.kind != "encoder":
         message = (
             f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
         )
         raise InvalidInputError(message)
-    request.study.finetune.schedule.check(ranks.ranks)
-    began = begin(out, _plan(request, cubes, labels, encoder))
+    study.finetune.schedule.check(ranks.ranks)
+    began = begin(out, _plan(request, imagery, encoder))
     if began and (out / CARD).exists():
         _clear(out)
         return read_card(out)
+    network = _network(study, imagery, encoder, out.resolve() / CACHE)
+    study.finetune.settings.check(has_masks=network.has_masks)
     job = _Job(
-        request=_absolute(request),
-        network=_network(request, cubes, encoder, out.resolve() / CACHE),
-        legend=labels[0].legend,
-        cache=out.resolve() / CACHE,
+        request=_absolute(request), network=network, legend=legend, cache=out.resolve() / CACHE
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
-    bundle = write_bundle(out, _bundle(job, encoder, state), _segmenter_weights(state))
+    bundle = write_bundle(out, _bundle(job, encoder, state), _result_weights(study, state))
     _clear(out)
     return bundle
 
@@ -107,75 +115,125 @@ def _clear(out: Path) -> None:
 def train(job: _Job, rank: Rank) -> None:
     """Do one rank's part of the training."""
     study = job.request.study
+    schedule, settings = study.finetune.schedule, study.finetune.settings
     torch.manual_seed(study.seed)
-    model = Finetune(Segmenter(job.network, len(job.legend.classes)), study.finetune.jitter)
-    if job.request.encoder is not None:
-        arrays = read_weights(job.request.encoder, read_card(job.request.encoder))
-        load_weights(model.segmenter.encoder, arrays, str(job.request.encoder))
-    schedule = study.finetune.schedule
-    sampling: Sampling = "classes" if study.finetune.is_balanced else "pixels"
-    draw = DrawSpec(schedule.patch, schedule.batch, study.seed, sampling)
-    patches = Patches(tuple(_fields(job)), job.network, draw)
-    place = partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device)
-    fit(model, [Phase("finetune", model, schedule, place, HEADS)], rank, study.seed)
+    segmenter = Segmenter(job.network, len(job.legend.classes))
+    _initialise(job, segmenter)
+    fields = tuple(_fields(job))
+    draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
+    labelled = Patches(fields, job.network, draw)
+    if settings.protocol == "linear":
+        measure_statistics(segmenter.encoder, partial(labelled.batch, rank=0, world=1, device=CPU))
+    model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
+    sources = [labelled, *_unlabelled(job)]
+    phase = Phase(
+        name="finetune",
+        task=model,
+        schedule=schedule,
+        draw=lambda step: joined(
+            source.batch(step, rank.rank, rank.world, rank.device) for source in sources
+        ),
+        heads=HEADS,
+        after_step=model.after_step,
+    )
+    fit(model, [phase], rank, study.seed)
+
+
+def _initialise(job: _Job, segmenter: Segmenter) -> None:
+    path, init = job.request.encoder, job.request.study.init
+    if path is not None:
+        arrays = read_weights(path, read_card(path))
+        load_weights(segmenter.encoder, arrays, str(path))
+    else:
+        initialise(segmenter.encoder, init.name, init.settings)
 
 
 def _fields(job: _Job) -> Iterator[Field]:
-    for cube_path, labels_path in zip(job.request.cubes, job.request.labels, strict=True):
-        cube, labels = Cube.open(cube_path), Classes.open(labels_path, "labels")
-        places = cube.wanted([band.name for band in job.network.bands])
-        for piece in decoded(cube, places, job.cache):
-            values = labels.read(piece.zone, whole(cube.spec.grid(piece.zone)))
-            yield Field(piece.arrays, job.legend.indices(values))
+    labels = [Classes.open(path, "labels") for path in job.request.labels]
+    for number, selection in enumerate(job.request.imagery):
+        imagery = opened(selection)
+        places = imagery.wanted([band.name for band in job.network.bands])
+        values = iter(imagery.labels()) if isinstance(imagery, Chips) else None
+        for piece in decoded(imagery, places, job.cache):
+            if values is not None:
+                known = next(values)
+            else:
+                store = labels[number]
+                known = store.read(piece.zone, whole(store.grid(piece.zone)))
+            yield Field(piece.arrays, job.legend.indices(known))
 
 
-def _check(cubes: Sequence[Cube], labels: Sequence[Classes]) -> None:
-    if len(cubes) != len(labels) or not cubes:
+def _unlabelled(job: _Job) -> Iterator[Patches]:
+    study = job.request.study
+    teacher = study.finetune.settings.teacher
+    if not (teacher.weight and job.request.unlabelled):
+        return
+    fields = []
+    for selection in job.request.unlabelled:
+        imagery = opened(selection)
+        places = imagery.wanted([band.name for band in job.network.bands])
+        fields += [Field(piece.arrays, None) for piece in decoded(imagery, places, job.cache)]
+    draw = DrawSpec(
+        study.finetune.schedule.patch, teacher.batch, study.seed + UNLABELLED_SEED, "area"
+    )
+    yield Patches(tuple(fields), job.network, draw)
+
+
+def _legend(request: FinetuneRequest, imagery: Sequence[Imagery]) -> Legend:
+    """Return the one legend of all labels, and let only what fits meet."""
+    if not imagery:
+        raise InvalidInputError("nothing to learn from: give at least one cube, or chips")
+    chips = [one for one in imagery if isinstance(one, Chips)]
+    cubes = [one for one in imagery if not isinstance(one, Chips)]
+    if (chips and cubes) or len(request.labels) != len(cubes):
         raise InvalidInputError(
-            f"{len(cubes)} cubes and {len(labels)} labels: give as many --labels as --cube, "
-            "in the same order"
+            f"{len(imagery)} cubes and {len(request.labels)} labels: give as many --labels as "
+            "--cube, in the same order; chips bring their own, and do not mix with cubes"
         )
+    labels = [Classes.open(path, "labels") for path in request.labels]
     for cube, label in zip(cubes, labels, strict=True):
         label.check_grids(cube.spec.grids, cube.path)
-        if label.legend != labels[0].legend:
+    legends = [(one.path, one.spec.legend) for one in chips]
+    legends += [(one.path, one.legend) for one in labels]
+    for path, legend in legends:
+        if legend is None:
+            raise InvalidInputError(f"{path}: these chips have no labels; give ones that have")
+        if legend != legends[0][1]:
             raise InvalidInputError(
-                f"{label.path} has another legend than {labels[0].path}; make both with one"
+                f"{path} has another legend than {legends[0][0]}; make both with one"
             )
+    return Legend.model_validate(legends[0][1])
 
 
 def _network(
-    request: FinetuneRequest, cubes: Sequence[Cube], encoder: Bundle | None, cache: Path
+    study: Study, imagery: Sequence[Imagery], encoder: Bundle | None, cache: Path
 ) -> NetworkSpec:
     if encoder is None:
-        study = request.study
-        bands = measured_inputs(cubes, study.periods, cache)
-        return NetworkSpec(bands=bands, features=study.features, backbone=study.backbone)
+        bands = measured_inputs(imagery, study.periods, study.inputs, cache)
+        return study.network(bands, finest_gsd(imagery))
     network = NetworkSpec.model_validate(encoder.network)
-    for cube in cubes:
-        cube.wanted([band.name for band in network.bands])
+    for one in imagery:
+        one.wanted([band.name for band in network.bands])
     return network
 
 
 def _absolute(request: FinetuneRequest) -> FinetuneRequest:
     return request.replace(
-        cubes=tuple(path.resolve() for path in request.cubes),
+        imagery=tuple(absolute(selection) for selection in request.imagery),
+        unlabelled=tuple(absolute(selection) for selection in request.unlabelled),
         labels=tuple(path.resolve() for path in request.labels),
         encoder=None if request.encoder is None else request.encoder.resolve(),
     )
 
 
-def _plan(
-    request: FinetuneRequest,
-    cubes: Sequence[Cube],
-    labels: Sequence[Classes],
-    encoder: Bundle | None,
-) -> Plan:
+def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle | None) -> Plan:
     return Plan(
         kind="model",
         stage_version=VERSION,
         arguments={
-            "cubes": [cube.store.plan.digest for cube in cubes],
-            "labels": [label.store.plan.digest for label in labels],
+            "imagery": identities(imagery),
+            "labels": [Classes.open(path, "labels").store.plan.digest for path in request.labels],
+            "unlabelled": identities([opened(one) for one in request.unlabelled]),
             "encoder": None if encoder is None else encoder.weights_sha256,
             "study": request.study.model_dump(mode="json", exclude={"pretexts"}),
         },
@@ -192,7 +250,7 @@ def _bundle(job: _Job, encoder: Bundle | None, state: State) -> Bundle:
             "window": study.window,
             "halo": study.halo,
             "training": {
-                "cubes": [path.name for path in job.request.cubes],
+                "imagery": [selection.path.name for selection in job.request.imagery],
                 "labels": [path.name for path in job.request.labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],
                 "encoder_sha256": None if encoder is None else encoder.weights_sha256,
@@ -209,7 +267,11 @@ def _history(state: State) -> list[Any]:
     return history
 
 
-def _segmenter_weights(state: State) -> dict[str, Any]:
-    prefix = "segmenter."
+def _result_weights(study: Study, state: State) -> dict[str, Any]:
+    prefix = "average." if study.finetune.settings.average else "segmenter."
     model: dict[str, nn.Parameter] = state["model"]  # type: ignore[assignment]
-    return {name.removeprefix(prefix): value.numpy() for name, value in model.items()}
+    return {
+        name.removeprefix(prefix): value.numpy()
+        for name, value in model.items()
+        if name.startswith(prefix)
+    }

@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 from torch import nn
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
-from sscl_geo.io.cubes import Cube
-from sscl_geo.io.fields import decoded
-from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.chips import Selection
+from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, opened
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import measured_inputs
 from sscl_geo.learn.batches import DrawSpec, Field, Patches
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
+from sscl_geo.learn.init import initialise
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
@@ -35,21 +36,31 @@ RUN = "run"
 CACHE = "cache"
 
 
+class PretrainRequest(Frozen):
+    """What to learn from.
+
+    Attributes:
+        imagery: Cubes, or chips, with the bands of the first; labels are not looked at.
+        study: The numbers.
+    """
+
+    imagery: tuple[Selection, ...]
+    study: Study
+
+
 class _Job(Frozen):
     """What every rank needs to know."""
 
-    cubes: tuple[Location, ...]
+    request: PretrainRequest
     network: NetworkSpec
-    study: Study
     cache: Path
 
 
-def pretrain(cubes: Sequence[AnyLocation], study: Study, out: Path, ranks: Ranks) -> Bundle:
-    """Train an encoder on cubes and write its bundle; the same command resumes.
+def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
+    """Train an encoder on cubes or chips and write its bundle; the same command resumes.
 
     Args:
-        cubes: Cubes with the bands of the first; labels are not looked at.
-        study: The numbers.
+        request: What to learn from.
         out: Folder of the bundle.
         ranks: Where to train.
 
@@ -58,23 +69,19 @@ def pretrain(cubes: Sequence[AnyLocation], study: Study, out: Path, ranks: Ranks
         PlanConflictError: Another command began at `out`.
         TrainingError: Workers died too often.
     """
+    study = request.study
     checked_lattice(study.window, study.halo)
     _check(study, ranks)
-    opened = [Cube.open(path) for path in cubes]
-    began = begin(out, _plan(opened, study))
+    sources = [opened(selection) for selection in request.imagery]
+    began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
         _clear(out)
         return read_card(out)
     cache = out.resolve() / CACHE
-    network = NetworkSpec(
-        bands=measured_inputs(opened, study.periods, cache),
-        features=study.features,
-        backbone=study.backbone,
-    )
+    bands = measured_inputs(sources, study.periods, study.inputs, cache)
     job = _Job(
-        cubes=tuple(cube.path.resolve() for cube in opened),
-        network=network,
-        study=study,
+        request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
+        network=study.network(bands, finest_gsd(sources)),
         cache=cache,
     )
     gang = plugins.find(GANGS, ranks.gang)
@@ -92,18 +99,21 @@ def _clear(out: Path) -> None:
 
 def train(job: _Job, rank: Rank) -> None:
     """Do one rank's part of the training."""
-    torch.manual_seed(job.study.seed)
+    torch.manual_seed(job.request.study.seed)
     encoder = Encoder(job.network)
-    tasks = [_task(pretext, encoder) for pretext in job.study.pretexts]
+    initialise(encoder, job.request.study.init.name, job.request.study.init.settings)
+    tasks = [_task(pretext, encoder) for pretext in job.request.study.pretexts]
     model = nn.ModuleDict({"encoder": encoder, "tasks": nn.ModuleList(tasks)})
-    fit(model, _phases(job, tasks, rank), rank, job.study.seed)
+    fit(model, _phases(job, tasks, rank), rank, job.request.study.seed)
 
 
 def _phases(job: _Job, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
     fields = tuple(_fields(job))
-    for number, (pretext, task) in enumerate(zip(job.study.pretexts, tasks, strict=True)):
+    for number, (pretext, task) in enumerate(zip(job.request.study.pretexts, tasks, strict=True)):
         schedule = pretext.schedule
-        draw = DrawSpec(schedule.patch, schedule.batch, job.study.seed + 1000 * number, "area")
+        draw = DrawSpec(
+            schedule.patch, schedule.batch, job.request.study.seed + 1000 * number, "area"
+        )
         patches = Patches(fields, job.network, draw)
         yield Phase(
             name=pretext.name,
@@ -115,10 +125,10 @@ def _phases(job: _Job, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
 
 
 def _fields(job: _Job) -> Iterator[Field]:
-    for path in job.cubes:
-        cube = Cube.open(path)
-        places = cube.wanted([band.name for band in job.network.bands])
-        for piece in decoded(cube, places, job.cache):
+    for selection in job.request.imagery:
+        imagery = opened(selection)
+        places = imagery.wanted([band.name for band in job.network.bands])
+        for piece in decoded(imagery, places, job.cache):
             yield Field(piece.arrays, None)
 
 
@@ -142,9 +152,11 @@ def _task(pretext: PretextStudy, encoder: Encoder) -> nn.Module:
     return task
 
 
-def _plan(cubes: Sequence[Cube], study: Study) -> Plan:
-    digests = [cube.store.plan.digest for cube in cubes]
-    arguments = {"cubes": [*digests], "study": study.model_dump(mode="json", exclude={"finetune"})}
+def _plan(imagery: Sequence[Imagery], study: Study) -> Plan:
+    arguments: dict[str, JsonValue] = {
+        "imagery": identities(imagery),
+        "study": study.model_dump(mode="json", exclude={"finetune"}),
+    }
     return Plan(kind="encoder", stage_version=VERSION, arguments=arguments)
 
 
@@ -153,12 +165,12 @@ def _bundle(job: _Job, state: State) -> Bundle:
         {
             "kind": "encoder",
             "network": job.network.model_dump(mode="json"),
-            "window": job.study.window,
-            "halo": job.study.halo,
+            "window": job.request.study.window,
+            "halo": job.request.study.halo,
             "training": {
-                "cubes": [path.name for path in job.cubes],
-                "pretexts": [p.model_dump(mode="json") for p in job.study.pretexts],
-                "seed": job.study.seed,
+                "imagery": [selection.path.name for selection in job.request.imagery],
+                "pretexts": [p.model_dump(mode="json") for p in job.request.study.pretexts],
+                "seed": job.request.study.seed,
             },
             "history": state["history"],
         }

@@ -1,9 +1,9 @@
 """The loss of UniFeat: against loops, against another library, and over ranks."""
 
-import importlib
 import math
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -69,19 +69,11 @@ def test_the_loss_is_the_letters_equation_for_any_mask(
     assert found == pytest.approx(literal(a, b, valid, spec), abs=1e-5)
 
 
-def lightly_losses() -> ModuleType:
-    """Import lightly where torchvision's CUDA wheel, without CUDA, registers no operators."""
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            signature = f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor"
-            library.define(signature)  # type: ignore[no-untyped-call]
-    return importlib.import_module("lightly.loss")
-
-
 @pytest.mark.parametrize("has_positive", [False, True])
-def test_the_loss_is_that_of_lightly(has_positive: bool) -> None:
-    losses = lightly_losses()
+def test_the_loss_is_that_of_lightly(
+    with_torchvision: Callable[[str], ModuleType], has_positive: bool
+) -> None:
+    losses = with_torchvision("lightly.loss")
     a, b = embeddings(0, 4, 6)
     theirs = (losses.NTXentLoss if has_positive else losses.DCLLoss)(temperature=0.2)
     expected = torch.stack([theirs(a[p], b[p]) for p in range(4)]).mean()

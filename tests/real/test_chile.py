@@ -18,7 +18,7 @@ from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
-from sscl_geo.stages.pretrain import pretrain
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 from sscl_geo.stages.report import ReportRequest, make_report
 
 MIDDLE = -72.4788
@@ -45,9 +45,10 @@ def report(
     make_baseline(cube, folder / "west.zarr", folder / "forest.zarr", 0)
     cubes = [path for paths in real_cubes.values() for path in paths]
     assert len(cubes) == 38
-    pretrain(cubes, study, folder / "encoder", Ranks())
+    learning = PretrainRequest(imagery=tuple(cubes), study=study)
+    pretrain(learning, folder / "encoder", Ranks())
     request = FinetuneRequest(
-        cubes=(cube,), labels=(folder / "west.zarr",), encoder=folder / "encoder", study=study
+        imagery=(cube,), labels=(folder / "west.zarr",), encoder=folder / "encoder", study=study
     )
     finetune(request, folder / "model", Ranks())
     make_map(cube, folder / "model", folder / "map.zarr", Machines())

@@ -23,7 +23,7 @@ from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.ingest import IngestRequest, ingest
 from sscl_geo.stages.labels import LabelsRequest, make_labels
-from sscl_geo.stages.pretrain import pretrain
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
 SIZE_PX = 300
 
@@ -85,9 +85,9 @@ def learned(
     made = Learned(*(folder / name for name in ("cube.zarr", "labels.zarr", "encoder", "model")))
     ingest(world.request(), made.cube, Machines())
     make_labels(LabelsRequest(cube=made.cube, source=world.truth, legend=dfc2020), made.labels)
-    pretrain([made.cube], tiny_study, made.encoder, Ranks())
+    pretrain(PretrainRequest(imagery=(made.cube,), study=tiny_study), made.encoder, Ranks())
     request = FinetuneRequest(
-        cubes=(made.cube,), labels=(made.labels,), encoder=made.encoder, study=tiny_study
+        imagery=(made.cube,), labels=(made.labels,), encoder=made.encoder, study=tiny_study
     )
     finetune(request, made.model, Ranks())
     return made

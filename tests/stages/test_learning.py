@@ -22,14 +22,14 @@ from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
-from sscl_geo.stages.pretrain import pretrain
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
 ROOT = Path(__file__).parents[2]
 
 
 def request(learned: Any, study: Study, **changes: object) -> FinetuneRequest:
     fields = {
-        "cubes": (learned.cube,),
+        "imagery": (learned.cube,),
         "labels": (learned.labels,),
         "encoder": learned.encoder,
         "study": study,
@@ -40,9 +40,15 @@ def request(learned: Any, study: Study, **changes: object) -> FinetuneRequest:
 def test_the_same_seed_learns_the_same_weights(
     learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:
-    again = pretrain([learned.cube], tiny_study, tmp_path / "encoder", Ranks())
+    again = pretrain(
+        PretrainRequest(imagery=(learned.cube,), study=tiny_study), tmp_path / "encoder", Ranks()
+    )
     assert again.weights_sha256 == read_card(learned.encoder).weights_sha256
-    other = pretrain([learned.cube], tiny_study.replace(seed=9), tmp_path / "other", Ranks())
+    other = pretrain(
+        PretrainRequest(imagery=(learned.cube,), study=tiny_study.replace(seed=9)),
+        tmp_path / "other",
+        Ranks(),
+    )
     assert other.weights_sha256 != again.weights_sha256
 
 
@@ -73,7 +79,11 @@ def test_a_bundle_holds_what_it_was_trained_with(learned: Any) -> None:
 
 def test_another_study_on_the_same_folder_is_refused(learned: Any, tiny_study: Study) -> None:
     with pytest.raises(PlanConflictError, match="study is"):
-        pretrain([learned.cube], tiny_study.replace(seed=4), learned.encoder, Ranks())
+        pretrain(
+            PretrainRequest(imagery=(learned.cube,), study=tiny_study.replace(seed=4)),
+            learned.encoder,
+            Ranks(),
+        )
 
 
 def test_as_many_labels_as_cubes_are_needed(

@@ -89,7 +89,7 @@ def test_labels_training_map_and_report_work_in_buckets_as_on_disks(  # noqa: PL
     )
     on_disk = tmp_path / "map.zarr"
     make_labels(LabelsRequest(cube=cube, source=world.truth, legend=dfc2020), labels)
-    learning = FinetuneRequest(cubes=(cube,), labels=(labels,), encoder=None, study=tiny_study)
+    learning = FinetuneRequest(imagery=(cube,), labels=(labels,), study=tiny_study)
     finetune(learning, model, Ranks())
     make_map(cube, model, mapped, Machines())
     make_map(request_and_cube[1], model, on_disk, Machines())

@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 
 IS_SHARED = True
@@ -23,6 +24,7 @@ class Settings(Frozen):
         dim: Length of an embedding.
         locations: Locations drawn per step, without replacement, the same for all samples; all
             pixels if there are fewer.
+        pairs: Pairs of bands that are contrasted per batch; their losses are averaged.
         cross_modal_probability: Chance that the two bands are of two sensors, where there are two;
             None draws every pair of bands equally often, as the letter does.
     """
@@ -30,6 +32,7 @@ class Settings(Frozen):
     contrast: ContrastSpec = ContrastSpec()
     dim: int = Field(default=64, ge=2)
     locations: int = Field(default=4096, ge=1)
+    pairs: int = Field(default=1, ge=1)
     cross_modal_probability: float | None = Field(default=None, ge=0, le=1)
 
 
@@ -58,8 +61,12 @@ class UniFeat(nn.Module):
         self._sensors = [band.name.split(":")[0] for band in encoder.spec.bands]
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Return the loss of a batch for one pair of bands, equal on all ranks by the generator."""
-        bands = self.normalise(batch.stored)
+        """Return the loss of a batch for pairs of bands, equal on all ranks by the generator."""
+        bands: Normalised = self.normalise(batch.stored)
+        losses = [self._of_pair(bands, generator) for _ in range(self.settings.pairs)]
+        return torch.stack(losses).mean()
+
+    def _of_pair(self, bands: Normalised, generator: torch.Generator) -> Float[Tensor, ""]:
         pair = self._pair(generator)
         values, valid = bands.values[:, pair], bands.is_valid[:, pair].all(1)
         batch, _, height, width = values.shape

@@ -55,7 +55,8 @@ def make_map(
         raise InvalidInputError(message)
     source, bundle = Cube.open(cube), read_card(model)
     legend = _checked_legend(bundle, model)
-    source.wanted([band.name for band in NetworkSpec.model_validate(bundle.network).bands])
+    network = NetworkSpec.model_validate(bundle.network)
+    source.wanted([band.name for band in network.bands], may_lack=network.has_masks)
     grids = tuple(
         grid.retiled(grid.tile_px if tile_px is None else tile_px) for grid in source.spec.grids
     )

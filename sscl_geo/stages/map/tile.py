@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from sscl_geo.frozen import Frozen
+from sscl_geo.geo.cube import Place
 from sscl_geo.geo.grid import Tile, Window
+from sscl_geo.geo.inputs import BandInput
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Cube
@@ -111,10 +113,16 @@ def _blended(
     windows = lattice.covering(unit.window, grid.lattice_origin)
     around = _bounding(windows)
     spec = segmenter.encoder.spec
-    places = cube.wanted([band.name for band in spec.bands])
+    places = cube.wanted([band.name for band in spec.bands], may_lack=spec.has_masks)
+    periods = 1 + max(Place.of(band.array).later for band in spec.bands)
+    present = {source.name for source in cube.bands(periods)}
     blend = Blend(unit.window, classes, lattice)
     for time in cube.samples(places):
-        stored = cube.read(unit.tile.zone, time, places, around)
+        found = cube.read(unit.tile.zone, time, places, around)
+        stored = {
+            name: _whole(found.get(name), bands, present, around)
+            for name, bands in spec.arrays.items()
+        }
         for window in windows:
             part = _inner(stored, spec, window, around)
             bands = _normalised(segmenter, part)
@@ -122,6 +130,22 @@ def _blended(
             if is_seen.any():
                 blend.add(window, _probabilities(segmenter, bands), is_seen)
     return blend.result()
+
+
+def _whole(
+    found: Shaped[np.ndarray, "_ _ _"] | None,
+    bands: tuple[BandInput, ...],
+    present: set[str],
+    around: Window,
+) -> Shaped[np.ndarray, "_ _ _"]:
+    """Return an array with all of a network's bands; those that the cube lacks have no data."""
+    if found is not None and len(found) == len(bands):
+        return found
+    dtype = np.int32 if found is None else found.dtype
+    whole = np.full((len(bands), *around.at(bands[0].gsd)[2:]), bands[0].nodata, dtype)
+    if found is not None:
+        whole[[band.name in present for band in bands]] = found
+    return whole
 
 
 def _bounding(windows: tuple[Window, ...]) -> Window:
@@ -152,7 +176,8 @@ def _normalised(segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ 
 
 @torch.inference_mode()
 def _probabilities(segmenter: Segmenter, bands: Normalised) -> Float32[np.ndarray, "class y x"]:
-    probabilities: np.ndarray = torch.softmax(segmenter(bands.values).float(), 1)[0].numpy()
+    logits = segmenter(bands.values, bands.is_absent)
+    probabilities: np.ndarray = torch.softmax(logits.float(), 1)[0].numpy()
     return probabilities
 
 

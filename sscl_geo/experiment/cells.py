@@ -1,0 +1,225 @@
+"""The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
+
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch.nn import functional as F
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.experiment import classical
+from sscl_geo.experiment.spec import Experiment, HeadSpec, LabelCount
+from sscl_geo.experiment.splits import subset
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.location import Location
+from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.network import Encoder, Segmenter
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.ops.assessment import Assessment, Tally
+from sscl_geo.ops.context import with_context
+from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.work import Evidence
+from sscl_geo.stages.finetune import FinetuneRequest, finetune
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
+
+ENCODERS, MODELS = "encoders", "models"
+
+
+class Job(Frozen):
+    """What all cells share.
+
+    Attributes:
+        experiment: The matrix.
+        chips: Where the chips are, for any process.
+        train: Numbers of the chips that train.
+        judged: Numbers of the chips that are judged on.
+        out: Absolute folder of what is made.
+    """
+
+    experiment: Experiment
+    chips: Location
+    train: tuple[int, ...]
+    judged: tuple[int, ...]
+    out: Path
+
+    def encoder(self, system: str, seed: int) -> Path | None:
+        """Return where the encoder is that a system starts from; None for one without."""
+        pretrained = self.experiment.encoder_system(system)
+        if pretrained is None:
+            return None
+        number = seed % self.experiment.encoder_seeds
+        return self.out / EncoderUnit.of(self.experiment, pretrained, number).key
+
+
+class EncoderUnit(Frozen):
+    """The pretraining of a system with a seed."""
+
+    system: str
+    version: str
+    seed: int
+
+    @classmethod
+    def of(cls, experiment: Experiment, system: str, seed: int) -> "EncoderUnit":
+        """Return the unit of an experiment's system."""
+        return cls(system=system, version=experiment.version(system), seed=seed)
+
+    @property
+    def key(self) -> str:
+        """Its name, which is also that of its folder."""
+        return f"{ENCODERS}/{self.system}@{self.version}/{self.seed}"
+
+
+class CellUnit(Frozen):
+    """One system with some labelled chips and a seed."""
+
+    system: str
+    version: str
+    labels: LabelCount
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name, which is also that of its folder."""
+        return f"{MODELS}/{self.system}@{self.version}/{self.labels}/{self.seed}"
+
+
+def run_unit(job: Job, unit: EncoderUnit | CellUnit) -> Evidence:
+    """Pretrain a system, or train and judge one.
+
+    One thread, so that many units share a machine and every result is the same bits.
+    """
+    torch.set_num_threads(1)
+    if isinstance(unit, EncoderUnit):
+        return _pretrained(job, unit)
+    return {"assessment": _judged(job, unit).model_dump_json(exclude={"scores": {"legend"}})}
+
+
+def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
+    request = PretrainRequest(
+        imagery=(Selection(path=job.chips, samples=job.train),),
+        study=job.experiment.study_of(unit.system, unit.seed),
+    )
+    bundle = pretrain(request, job.out / unit.key, Ranks())
+    return {"weights": bundle.weights_sha256}
+
+
+def _judged(job: Job, unit: CellUnit) -> Assessment:
+    system = job.experiment.systems[unit.system]
+    chosen = subset(job.train, unit.labels, unit.seed)
+    if system.forest is not None:
+        forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
+        describe = partial(_bands, context=system.forest.context)
+        return _judged_classical(
+            job, _Learner(forest, chosen, system.forest.pixels, unit.seed), describe
+        )
+    if system.head is not None:
+        encoder = _encoder(job, unit)
+        head = classical.classifier_of(system.head.classifier, unit.seed)
+        describe = partial(_encoded, encoder=encoder, spec=system.head)
+        return _judged_classical(
+            job, _Learner(head, chosen, system.head.pixels, unit.seed), describe
+        )
+    return _judged_network(job, unit, chosen)
+
+
+class _Learner(NamedTuple):
+    classifier: classical.Classifier
+    chips: tuple[int, ...]
+    pixels: int
+    seed: int
+
+
+def _judged_classical(job: Job, learner: _Learner, describe: "partial[np.ndarray]") -> Assessment:
+    known = ((describe(arrays), labels) for arrays, labels in _chips(job, learner.chips))
+    classifier = classical.trained(learner.classifier, known, learner.pixels, learner.seed)
+    tally, legend = Tally(_legend(job)), _legend(job)
+    for arrays, labels in _chips(job, job.judged):
+        tally.add(labels, classical.probabilities(classifier, describe(arrays), legend))
+    return tally.assessment()
+
+
+def _judged_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Assessment:
+    out = job.out / unit.key
+    request = FinetuneRequest(
+        imagery=(Selection(path=job.chips, samples=chosen),),
+        encoder=job.encoder(unit.system, unit.seed),
+        study=job.experiment.study_of(unit.system, unit.seed),
+        unlabelled=(Selection(path=job.chips, samples=job.train),),
+    )
+    bundle = finetune(request, out, Ranks())
+    segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
+    load_weights(segmenter, read_weights(out, bundle), str(out))
+    found = judge(segmenter.eval(), Chips.open(job.chips, job.judged))
+    shutil.rmtree(out)
+    return found
+
+
+@torch.inference_mode()
+def judge(segmenter: Segmenter, chips: Chips) -> Assessment:
+    """Map chips whole, one at a time, and compare with their labels.
+
+    Raises:
+        InvalidInputError: The chips have no labels, or lack a band of the network.
+    """
+    if chips.spec.legend is None:
+        raise InvalidInputError(f"{chips.path}: these chips have no labels")
+    tally = Tally(chips.spec.legend)
+    encoder = segmenter.encoder
+    for arrays, labels in chips.read([band.name for band in encoder.spec.bands]):
+        bands = encoder.normalise(_tensors(arrays))
+        logits = segmenter(bands.values, bands.is_absent)
+        tally.add(labels, torch.softmax(logits.float(), 1)[0].numpy())
+    return tally.assessment()
+
+
+def _encoder(job: Job, unit: CellUnit) -> Encoder:
+    path = job.encoder(unit.system, unit.seed)
+    if path is None:
+        raise InvalidInputError(f"{unit.system}: a head needs a system that is pretrained")
+    card = read_card(path)
+    encoder = Encoder(NetworkSpec.model_validate(card.network))
+    load_weights(encoder, read_weights(path, card), str(path))
+    return encoder.eval()
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def _bands(arrays: Arrays, context: tuple[int, ...]) -> Float32[np.ndarray, "feature y x"]:
+    planes = np.concatenate([array.astype(np.float32) for array in arrays.values()])
+    return with_context(planes, context)
+
+
+@torch.inference_mode()
+def _encoded(
+    arrays: Arrays, encoder: Encoder, spec: HeadSpec
+) -> Float32[np.ndarray, "feature y x"]:
+    bands = encoder.normalise(_tensors(arrays))
+    context = encoder(bands.values, bands.is_absent)
+    size = (bands.values.shape[2], bands.values.shape[3])
+    raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
+    features: np.ndarray = raised[0].numpy()
+    if spec.with_bands:
+        features = np.concatenate([features, _bands(arrays, spec.context)])
+    return features
+
+
+def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
+
+
+def _chips(job: Job, numbers: tuple[int, ...]) -> Iterator[tuple[Arrays, UInt8[np.ndarray, "y x"]]]:
+    chips = Chips.open(job.chips, numbers)
+    yield from chips.read([band.name for band in chips.spec.bands])
+
+
+def _legend(job: Job) -> Legend:
+    return Legend.model_validate(Chips.open(job.chips).spec.legend)

@@ -1,0 +1,130 @@
+"""Running an experiment: cell by cell, resumable, on any executor."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from sscl_geo.experiment.cells import CellUnit, EncoderUnit, Job, run_unit
+from sscl_geo.experiment.spec import Experiment
+from sscl_geo.experiment.splits import split_chips
+from sscl_geo.experiment.tables import Key, markdown
+from sscl_geo.io.chips import Chips
+from sscl_geo.io.disk import write_whole
+from sscl_geo.io.journal import journal
+from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
+from sscl_geo.ops.assessment import Assessment
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Machines, Outcome, Stage
+
+VERSION = 1
+TABLES, RESULTS = "results.md", "results.json"
+CELL_BYTES = 2 * 2**30
+"""What a cell may hold: the decoded chips are mapped from files, so this is the network's."""
+
+
+def run_experiment(
+    experiment: Experiment,
+    chips: AnyLocation,
+    out: Path,
+    machines: Machines,
+    judged: Literal["test", "validation"] = "test",
+) -> Summary:
+    """Do every cell of an experiment that is not done, and write its tables.
+
+    Args:
+        experiment: The matrix; cells are known by what decides them, so it may grow and change.
+        chips: A store of labelled chips.
+        out: Folder of what is made; the same command resumes.
+        machines: Where cells run.
+        judged: Which chips systems are judged on; choices are made on `validation`.
+
+    Raises:
+        InvalidInputError: The experiment does not fit the chips, or something else stands at `out`.
+        PlanConflictError: Another experiment began at `out`.
+        HolesError: Cells failed.
+    """
+    opened = Chips.open(chips)
+    split = split_chips(opened.chips, experiment.split)
+    plan = Plan(
+        kind="experiment",
+        stage_version=VERSION,
+        arguments={
+            "chips": opened.store.plan.digest,
+            "split": experiment.split.model_dump(mode="json"),
+            "judged": judged,
+        },
+    )
+    begin(out, plan)
+    job = Job(
+        experiment=experiment,
+        chips=opened.path.resolve(),
+        train=split.train,
+        judged=split.test if judged == "test" else split.validation,
+        out=out.resolve(),
+    )
+    _run(job, encoders(experiment), machines, "pretrain")
+    return _run(job, cells(experiment), machines, "cells")
+
+
+def encoders(experiment: Experiment) -> tuple[EncoderUnit, ...]:
+    """Return every pretraining that a system of the experiment needs."""
+    needed = [experiment.encoder_system(name) for name in experiment.systems]
+    count = min(experiment.encoder_seeds, experiment.seeds)
+    return tuple(
+        EncoderUnit.of(experiment, name, seed)
+        for name in dict.fromkeys(name for name in needed if name is not None)
+        for seed in range(count)
+    )
+
+
+def cells(experiment: Experiment) -> tuple[CellUnit, ...]:
+    """Return every cell, seed by seed, so that an unfinished run is a whole one of fewer seeds."""
+    versions = {name: experiment.version(name) for name in experiment.systems}
+    return tuple(
+        CellUnit(system=name, version=versions[name], labels=count, seed=seed)
+        for seed in range(experiment.seeds)
+        for count in experiment.labels
+        for name in experiment.systems
+    )
+
+
+def _run(
+    job: Job, units: Sequence[EncoderUnit | CellUnit], machines: Machines, label: str
+) -> Summary:
+    stage = Stage(
+        plan=lambda: units,
+        prepare=lambda: None,
+        run=partial(run_unit, job),
+        publish=partial(_publish, job),
+        memory=lambda: CELL_BYTES,
+    )
+    return execute(stage, journal(job.out), machines, label)
+
+
+def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
+    found = assessments(outcomes, job)
+    if found:
+        write_whole(job.out / TABLES, markdown(job.experiment, found).encode())
+        rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
+        write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
+
+
+def assessments(outcomes: Sequence[Outcome], job: Job) -> dict[Key, Assessment]:
+    """Return what the cells among outcomes found."""
+    legend = Chips.open(job.chips).spec.legend
+    found: dict[Key, Assessment] = {}
+    for outcome in outcomes:
+        text = outcome.evidence.get("assessment")
+        if not isinstance(text, str):
+            continue
+        fields = json.loads(text)
+        _, system, count, seed = outcome.key.split("/")
+        scores = {**fields["scores"], "legend": legend}
+        found[system.split("@")[0], count, int(seed)] = Assessment.model_validate(
+            {**fields, "scores": scores}
+        )
+    return found

@@ -1,0 +1,161 @@
+"""What an experiment is, as a YAML file says it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, PositiveInt, model_validator
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen, digest, parse
+from sscl_geo.learn.study import Study
+
+LabelCount = PositiveInt | Literal["all"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ForestSpec(Frozen):
+    """A random forest on the bands of single pixels, and on what lies around them.
+
+    Attributes:
+        trees: Number of trees.
+        context: Sides in pixels of squares whose mean and spread are features too.
+        pixels: Most labelled pixels of a chip that it learns from.
+    """
+
+    trees: int = Field(default=200, ge=1)
+    context: tuple[PositiveInt, ...] = ()
+    pixels: int = Field(default=2000, ge=1)
+
+
+class HeadSpec(Frozen):
+    """A classical classifier on the penultimate map of another system's frozen encoder.
+
+    Attributes:
+        of: The system whose encoder it takes.
+        classifier: Which one.
+        with_bands: Whether the bands and their surroundings are features too.
+        context: Sides in pixels of the squares around, for the bands.
+        pixels: Most labelled pixels of a chip that it learns from.
+    """
+
+    of: str
+    classifier: Literal["logistic", "boosting", "forest"] = "logistic"
+    with_bands: bool = False
+    context: tuple[PositiveInt, ...] = ()
+    pixels: int = Field(default=2000, ge=1)
+
+
+class System(Frozen):
+    """One row of a table: a network, a forest, or a classical head.
+
+    Attributes:
+        study: What differs from the experiment's study; without a forest or head, a network.
+        of: The system whose pretrained encoder a network takes; None pretrains its own, where its
+            study has pretexts.
+        forest: A random forest instead.
+        head: A classical head instead.
+        about: What it is, for the table.
+    """
+
+    study: dict[str, JsonValue] = Field(default_factory=dict)
+    of: str | None = None
+    forest: ForestSpec | None = None
+    head: HeadSpec | None = None
+    about: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "System":
+        if self.forest is not None and (self.head is not None or self.study):
+            raise InvalidInputError("a system is a network, a forest or a head; give one of them")
+        return self
+
+    @property
+    def encoder_of(self) -> str | None:
+        """The other system whose encoder it needs."""
+        return self.of if self.head is None else self.head.of
+
+
+class SplitSpec(Frozen):
+    """Which chips train and which test; chips of one place stay together.
+
+    Attributes:
+        by: `place` draws places by a seed; `part` takes the parts that the set's makers named.
+        test: Share of places, or name of a part, that tests.
+        validation: Share of places, or name of a part, for choosing; never in a reported table.
+        seed: Seed of the draw of places.
+    """
+
+    by: Literal["place", "part"] = "place"
+    test: Share | str
+    validation: Share | str = 0.0
+    seed: int = 0
+
+
+class Experiment(Frozen):
+    """A matrix of systems, numbers of labels and seeds.
+
+    Attributes:
+        title: Heading of its tables.
+        split: Which chips train and test.
+        labels: Numbers of labelled chips; subsets of a seed are nested, and the same for all.
+        seeds: Number of seeds; a seed decides subset, initial weights and draws, alike for all.
+        encoder_seeds: Number of pretrainings of a system; seed s takes number s modulo this.
+        study: The numbers that all networks share.
+        systems: The systems, by name.
+        pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
+    """
+
+    title: str
+    split: SplitSpec
+    labels: tuple[LabelCount, ...]
+    seeds: int = Field(default=5, ge=1)
+    encoder_seeds: int = Field(default=1, ge=1)
+    study: dict[str, JsonValue]
+    systems: dict[str, System]
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Experiment":
+        named = {name for pair in self.pairs for name in pair}
+        named |= {s.encoder_of for s in self.systems.values() if s.encoder_of is not None}
+        unknown = named - set(self.systems)
+        if unknown:
+            raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
+        for name in self.systems:
+            self.study_of(name)
+        return self
+
+    def study_of(self, name: str, seed: int = 0) -> Study:
+        """Return the study of a system.
+
+        Raises:
+            InvalidInputError: A field breaks its rule.
+        """
+        own = merged(self.study, self.systems[name].study)
+        return parse(Study, {**own, "seed": seed}, f"study of {name}")
+
+    def version(self, name: str) -> str:
+        """Return a digest of everything that decides what a system finds, but labels and seed."""
+        pretrained = self.encoder_system(name)
+        encoder = None if pretrained in {None, name} else self.version(str(pretrained))
+        system = self.systems[name].model_dump(mode="json", exclude={"about", "study", "of"})
+        study = self.study_of(name).model_dump(mode="json")
+        return digest([system, study, encoder, self.encoder_seeds])[:8]
+
+    def encoder_system(self, name: str) -> str | None:
+        """Return the system whose pretraining a system uses; None for one without."""
+        other = self.systems[name].encoder_of
+        if other is not None:
+            return self.encoder_system(other)
+        has_own = self.systems[name].forest is None and bool(self.study_of(name).pretexts)
+        return name if has_own else None
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree of settings with some of them changed; lists are replaced whole."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        is_deeper = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if is_deeper else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,68 @@
+"""Who trains and who tests: by place or part, and nested subsets of labels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.experiment.spec import LabelCount, SplitSpec
+from sscl_geo.geo.chips import Chip
+
+
+class Split(NamedTuple):
+    """Numbers of chips that train, validate and test."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def split_chips(chips: Sequence[Chip], spec: SplitSpec) -> Split:
+    """Return who trains, validates and tests; no place is in two of them.
+
+    Raises:
+        InvalidInputError: Train or test would be empty, or parts share a place.
+    """
+    kinds = _by_place(chips, spec) if spec.by == "place" else _by_part(chips, spec)
+    split = Split(
+        *(tuple(n for n, kind in enumerate(kinds) if kind == wanted) for wanted in range(3))
+    )
+    if not split.train or not split.test:
+        raise InvalidInputError(
+            f"split: {len(split.train)} chips would train and {len(split.test)} test; change `test`"
+        )
+    return split
+
+
+def _by_place(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
+    if isinstance(spec.test, str) or isinstance(spec.validation, str):
+        raise InvalidInputError("split by place: `test` and `validation` are shares of places")
+    places = sorted({chip.place for chip in chips})
+    order = np.random.default_rng(spec.seed).permutation(len(places))
+    tests = round(spec.test * len(places))
+    validations = round(spec.validation * len(places))
+    kind = {
+        places[place]: 2 if rank < tests else 1 if rank < tests + validations else 0
+        for rank, place in enumerate(order)
+    }
+    return [kind[chip.place] for chip in chips]
+
+
+def _by_part(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
+    kind = {spec.validation: 1, spec.test: 2}
+    return [kind.get(chip.part, 0) for chip in chips]
+
+
+def subset(train: Sequence[int], count: LabelCount, seed: int) -> tuple[int, ...]:
+    """Return the labelled chips of a seed; a smaller subset is the beginning of a larger one.
+
+    Raises:
+        InvalidInputError: There are fewer chips than that.
+    """
+    order = np.random.default_rng([seed, 1]).permutation(len(train))
+    if isinstance(count, str):
+        return tuple(train[index] for index in order)
+    if count > len(train):
+        raise InvalidInputError(f"labels: {count} chips wanted, {len(train)} train")
+    return tuple(train[index] for index in order[:count])

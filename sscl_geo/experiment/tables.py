@@ -1,0 +1,110 @@
+"""What an experiment found, as tables: means and spreads, and systems compared seed by seed."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t as student
+
+from sscl_geo.experiment.spec import Experiment, LabelCount
+from sscl_geo.ops.assessment import Assessment
+
+CONFIDENCE = 0.9
+
+Key = tuple[str, str, int]
+"""System, number of labels as text, seed."""
+
+METRICS: dict[str, Callable[[Assessment], float | None]] = {
+    "mIoU": lambda a: 100 * a.scores.miou,
+    "OA": lambda a: 100 * a.scores.oa,
+    "AA": lambda a: 100 * a.scores.aa,
+    "NLL": lambda a: a.nll,
+    "ECE": lambda a: 100 * a.ece,
+    "boundary F1": lambda a: None if a.boundary_f1 is None else 100 * a.boundary_f1,
+}
+
+
+class Difference(NamedTuple):
+    """Ours minus another's, over paired seeds.
+
+    Attributes:
+        mean: Mean difference.
+        low: Lower end of its 90 % interval (Student's t).
+        high: Upper end.
+        pairs: Number of seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+
+def difference(ours: Sequence[float], other: Sequence[float]) -> Difference:
+    """Return the mean difference of paired values with its 90 % interval."""
+    gaps = np.subtract(ours, other)
+    mean, count = float(gaps.mean()), len(gaps)
+    if count == 1:
+        return Difference(mean, -np.inf, np.inf, 1)
+    reach = float(student.ppf(0.5 + CONFIDENCE / 2, count - 1) * gaps.std(ddof=1) / count**0.5)
+    return Difference(mean, mean - reach, mean + reach, count)
+
+
+def markdown(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+    """Return all tables of an experiment as Markdown."""
+    parts = [f"# {experiment.title}\n"]
+    parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in METRICS]
+    if experiment.pairs:
+        parts += [f"## Paired differences, 90 % intervals\n\n{_pairs(experiment, found)}\n"]
+    about = [f"- `{name}`: {s.about}" for name, s in experiment.systems.items() if s.about]
+    if about:
+        parts.append("## Systems\n\n" + "\n".join(about) + "\n")
+    return "\n".join(parts)
+
+
+def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) -> str:
+    header = ["labelled chips", *(str(count) for count in experiment.labels)]
+    rows = [
+        [name, *(_cell(found, experiment, name, count, metric) for count in experiment.labels)]
+        for name in experiment.systems
+    ]
+    return _table(header, rows)
+
+
+def _cell(
+    found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
+) -> str:
+    values = _values(found, experiment, name, count, metric)
+    if not values:
+        return ""
+    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
+
+
+def _values(
+    found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
+) -> list[float]:
+    keys = [(name, str(count), seed) for seed in range(experiment.seeds)]
+    values = [METRICS[metric](found[key]) for key in keys if key in found]
+    return [value for value in values if value is not None]
+
+
+def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+    rows = []
+    for ours, other in experiment.pairs:
+        for metric in ("mIoU", "OA"):
+            row = [f"{ours} - {other}", metric]
+            for count in experiment.labels:
+                both = [_values(found, experiment, n, count, metric) for n in (ours, other)]
+                whole = len(both[0]) == len(both[1]) > 0
+                gap = difference(both[0], both[1]) if whole else None
+                row.append(
+                    "" if gap is None else f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+                )
+            rows.append(row)
+    return _table(["systems", "metric", *(str(count) for count in experiment.labels)], rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,1 @@
+"""One file per way in which a set of chips lies on a disk."""

@@ -1,0 +1,21 @@
+"""One file per way to set a network's weights before any training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import JsonValue
+
+from sscl_geo import plugins
+from sscl_geo.frozen import Frozen, parse
+from sscl_geo.learn.network import Encoder
+
+
+def initialise(encoder: Encoder, name: str, settings: Mapping[str, JsonValue]) -> None:
+    """Set an encoder's weights by an init plugin.
+
+    Raises:
+        InvalidInputError: There is no such plugin, or its settings do not fit.
+    """
+    plugin: Any = plugins.find(__name__, name)
+    kind: type[Frozen] = plugin.Settings
+    plugin.prepare(encoder, parse(kind, settings, f"settings of init {name}"))

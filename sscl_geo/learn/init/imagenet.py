@@ -1,0 +1,97 @@
+"""A ResNet's weights of ImageNet, in torchvision's names, under our backbones.
+
+The stem sees features or bands instead of red, green and blue: every input plane gets the mean of
+the three kernels, scaled so that the sum over planes is the sum over the three colours. Everything
+else (feature extractor, pyramid, decoder) stays random. The file decides which training the weights
+come from; torchvision's IMAGENET1K_V1 and V2 differ.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm2d, Conv2d, Module, Sequential
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.resnet import ResNet
+
+
+class Settings(Frozen):
+    """Where the weights are.
+
+    Attributes:
+        weights: A state dictionary of torchvision's `resnet18` or `resnet50`, as torch saves it
+            (`.pth`), such as `~/.cache/torch/hub/checkpoints/resnet50-0676ba61.pth`.
+    """
+
+    weights: Path
+
+
+def prepare(encoder: Encoder, settings: Settings) -> None:
+    """Put the weights into an encoder's ResNet.
+
+    Raises:
+        InvalidInputError: The backbone has no ResNet, or the file does not fit it.
+    """
+    resnet = next((m for m in encoder.backbone.modules() if isinstance(m, ResNet)), None)
+    if resnet is None:
+        raise InvalidInputError(
+            f"init imagenet: backbone {encoder.spec.backbone.name!r} has no ResNet; choose another"
+        )
+    theirs = _loaded(settings.weights.expanduser())
+    mine = _names(resnet)
+    adapted = {
+        name: _stem(theirs[name], resnet) if name == "conv1.weight" else theirs[name]
+        for name in mine
+        if name in theirs
+    }
+    misfits = [n for n, own in mine.items() if n not in adapted or own.shape != adapted[n].shape]
+    if misfits:
+        raise InvalidInputError(
+            f"init imagenet: {settings.weights} does not fit depth {encoder.spec.backbone.depth} "
+            f"and width {encoder.spec.backbone.width}: {misfits[0]}"
+        )
+    with torch.no_grad():
+        for name, own in mine.items():
+            own.copy_(adapted[name])
+
+
+def _loaded(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise InvalidInputError(
+            f"init imagenet: {path} is no state dictionary: {str(error).splitlines()[0]}"
+        ) from None
+    return state
+
+
+def _stem(theirs: Tensor, resnet: ResNet) -> Tensor:
+    planes = next(m for m in resnet.stem if isinstance(m, Conv2d)).in_channels
+    return theirs.mean(1, keepdim=True).expand(-1, planes, -1, -1) * (theirs.shape[1] / planes)
+
+
+def _names(resnet: ResNet) -> dict[str, Tensor]:
+    """Return our tensors by torchvision's names."""
+    named = _layer(resnet.stem, "conv1", "bn1")
+    for number, stage in enumerate(resnet.stages, 1):
+        for index, block in enumerate(stage.children()):
+            prefix = f"layer{number}.{index}"
+            for depth, layer in enumerate(block.get_submodule("body").children(), 1):
+                named |= _layer(layer, f"{prefix}.conv{depth}", f"{prefix}.bn{depth}")
+            skip = block.get_submodule("skip")
+            if isinstance(skip, Sequential):
+                named |= _layer(skip, f"{prefix}.downsample.0", f"{prefix}.downsample.1")
+    return named
+
+
+def _layer(layer: Module, convolution: str, norm: str) -> dict[str, Tensor]:
+    named: dict[str, Tensor] = {}
+    for part in layer.children():
+        if isinstance(part, Conv2d):
+            named[f"{convolution}.weight"] = part.weight
+        if isinstance(part, BatchNorm2d):
+            named |= {f"{norm}.{name}": value for name, value in part.state_dict().items()}
+    return named

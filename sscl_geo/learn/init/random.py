@@ -1,0 +1,12 @@
+"""Random weights, as the layers draw them from the study's seed."""
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.learn.network import Encoder
+
+
+class Settings(Frozen):
+    """Random weights have none."""
+
+
+def prepare(encoder: Encoder, settings: Settings) -> None:
+    """Leave the weights as they were drawn."""

@@ -1,0 +1,128 @@
+"""An experiment on real chips: every kind of system, cell by cell, and only what is new."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sscl_geo.errors import HolesError, InvalidInputError
+from sscl_geo.experiment.run import cells, encoders, run_experiment
+from sscl_geo.experiment.spec import Experiment, System
+from sscl_geo.frozen import read_yaml
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.chips import Chips, write_chips
+from sscl_geo.io.chipsets import hls_worldcover
+from sscl_geo.io.journal import journal
+from sscl_geo.plugins import names, shipped
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.work import Machines
+
+
+@pytest.fixture(scope="module")
+def chips(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Chips:
+    """The chips of 24 places, in a corner of 64 pixels, so that all systems run in seconds."""
+    folder = tmp_path_factory.mktemp("small")
+    whole = np.load(realdata / "hls_worldcover.npz")
+    few = {name: whole[name][:24] for name in whole.files if name != "bands"}
+    for name in ("reflectance", "worldcover"):
+        few[name] = few[name][..., :64, :64]
+    np.savez(folder / "few.npz", bands=whole["bands"], **few)
+    legend = read_yaml(Legend, shipped("catalogs") / "legends" / "worldcover.yaml")
+    return write_chips(hls_worldcover.chip_source(folder / "few.npz", legend), folder / "c.zarr")
+
+
+@pytest.fixture(scope="module")
+def smoke() -> Experiment:
+    return read_yaml(Experiment, shipped("workflows/experiments") / "smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def done(chips: Chips, smoke: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("smoke") / "out"
+    run_experiment(smoke, chips.path, out, Machines())
+    return out
+
+
+def test_every_system_is_tried_with_every_number_of_labels_and_seed(
+    done: Path, smoke: Experiment
+) -> None:
+    rows = json.loads((done / "results.json").read_text())
+    assert len(rows) == len(smoke.systems) * len(smoke.labels) * smoke.seeds
+    for row in rows:
+        assert 0 <= row["scores"]["miou"] <= 1
+        assert row["scores"]["pixels"] > 10_000
+        assert row["nll"] > 0
+    tables = (done / "results.md").read_text()
+    assert all(f"| {name} |" in tables for name in smoke.systems)
+    assert "| sscl - random | mIoU |" in tables
+    assert not list((done / "models").rglob("model.safetensors"))
+
+
+def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(
+    done: Path, chips: Chips, smoke: Experiment
+) -> None:
+    before = (done / "results.json").read_text()
+    assert run_experiment(smoke, chips.path, done, Machines()).now == 0
+    assert (done / "results.json").read_text() == before
+    systems = {**smoke.systems, "random_again": System()}
+    larger = smoke.replace(systems=systems)
+    assert run_experiment(larger, chips.path, done, Machines()).now == 4
+    rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    one, same = (rows[f"{name}/4/1"] for name in ("random", "random_again"))
+    assert {**one, "key": ""} == {**same, "key": ""}
+
+
+def test_a_system_that_changes_is_another_and_so_is_what_is_built_on_it(
+    smoke: Experiment,
+) -> None:
+    changed = smoke.systems["sscl"].replace(study={"pretexts": []})
+    other = smoke.replace(systems={**smoke.systems, "sscl": changed})
+    assert smoke.version("random") == other.version("random")
+    assert smoke.version("sscl") != other.version("sscl")
+    assert smoke.version("teacher") != other.version("teacher")
+
+
+def test_every_pretext_backbone_and_init_without_files_is_in_the_smoke_experiment(
+    smoke: Experiment,
+) -> None:
+    studies = [smoke.study_of(name) for name in smoke.systems]
+    pretexts = {pretext.name for study in studies for pretext in study.pretexts}
+    assert pretexts == {*names("sscl_geo.learn.pretext")}
+    assert {study.backbone.name for study in studies} == {*names("sscl_geo.learn.backbones")}
+
+
+def test_a_system_that_cannot_learn_is_a_named_hole(
+    done: Path, chips: Chips, smoke: Experiment
+) -> None:
+    wrong = smoke.replace(
+        systems={"huge": System(study={"finetune": {"schedule": {"patch": 512}}})}, pairs=()
+    )
+    with pytest.raises(HolesError, match="no field has labels for a patch of 512 px"):
+        run_experiment(wrong, chips.path, done, Machines())
+    failed = [o for o in Ledger(journal(done)).outcomes.values() if o.status == "failed"]
+    assert len(failed) == 4
+
+
+def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:
+    with pytest.raises(InvalidInputError, match="unknown systems sscl2"):
+        smoke.replace(pairs=[["sscl2", "random"]])
+
+
+@pytest.mark.cluster
+def test_ray_finds_what_this_process_finds(
+    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+) -> None:
+    systems = {name: smoke.systems[name] for name in ("random", "core", "forest")}
+    few = smoke.replace(systems=systems, pairs=(), labels=(4,))
+    run_experiment(few, chips.path, tmp_path / "out", Machines(executor="ray_tasks"))
+    mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    for row in json.loads((tmp_path / "out" / "results.json").read_text()):
+        assert mine[row["key"]] == row
+
+
+def test_each_pretraining_is_done_once(smoke: Experiment) -> None:
+    keys = [unit.key for unit in encoders(smoke)]
+    assert len(keys) == len({*keys})
+    assert len([key for key in keys if key.startswith("encoders/sscl@")]) == 1
+    assert len(cells(smoke)) == len(smoke.systems) * len(smoke.labels) * smoke.seeds

@@ -1,0 +1,52 @@
+"""Splits never let a place train and test, and subsets of labels are nested."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.experiment.spec import SplitSpec
+from sscl_geo.experiment.splits import split_chips, subset
+from sscl_geo.geo.chips import Chip
+
+places = st.lists(st.sampled_from("abcdefghij"), min_size=20, max_size=60)
+
+
+def chips_of(names: list[str]) -> list[Chip]:
+    return [Chip(id=str(n), place=name, part="all") for n, name in enumerate(names)]
+
+
+@given(places, st.integers(0, 50))
+def test_no_place_is_on_both_sides(names: list[str], seed: int) -> None:
+    spec = SplitSpec(test=0.3, validation=0.2, seed=seed)
+    try:
+        split = split_chips(chips_of(names), spec)
+    except InvalidInputError:
+        assert len({*names}) < 4
+        return
+    sides = [{names[number] for number in side} for side in split]
+    assert sum(len(side) for side in split) == len(names)
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+
+
+@given(st.integers(0, 100), st.integers(1, 20), st.integers(1, 20))
+def test_a_smaller_subset_is_the_beginning_of_a_larger_one(seed: int, one: int, two: int) -> None:
+    train = tuple(range(100, 120))
+    small, large = sorted((one, two))
+    assert subset(train, large, seed)[:small] == subset(train, small, seed)
+    assert sorted(subset(train, "all", seed)) == list(train)
+
+
+def test_parts_of_the_makers_are_taken_as_they_are() -> None:
+    chips = [Chip(id=str(n), place="p", part=part) for n, part in enumerate(["0", "validation"])]
+    split = split_chips(chips, SplitSpec(by="part", test="validation", validation="none"))
+    assert split == ((0,), (), (1,))
+    with pytest.raises(InvalidInputError, match="0 test; change `test`"):
+        split_chips(chips, SplitSpec(by="part", test="winter"))
+
+
+def test_more_labels_than_chips_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="5 chips wanted, 3 train"):
+        subset((1, 2, 3), 5, 0)

@@ -1,0 +1,99 @@
+"""Every backbone: a map that sees the whole input, at the size it says; and ImageNet's weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from sscl_geo import plugins
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn.init import initialise
+from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.resnet import ResNet
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+
+BACKBONES = "sscl_geo.learn.backbones"
+BANDS = tuple(
+    BandInput(
+        name=f"s:{name}", array="a", gsd=10, nodata=0, low=0.0, high=1.0, mean=0.0, spread=1.0
+    )
+    for name in "ABCDE"
+)
+
+
+@pytest.mark.parametrize("name", plugins.names(BACKBONES))
+@pytest.mark.parametrize("side", [64, 48])
+def test_a_backbone_has_gradients_everywhere_and_reads_every_plane(name: str, side: int) -> None:
+    spec = BackboneSpec(name=name, depth=18, width=4, rates=(1, 2), context_width=8)
+    torch.manual_seed(0)
+    backbone = plugins.find(BACKBONES, name).build(3, spec)
+    features = torch.randn(2, 3, side, side, requires_grad=True)
+    context = backbone(features)
+    assert context.shape[:2] == (2, 8)
+    assert side % context.shape[2] == 0
+    context.square().sum().backward()
+    assert features.grad is not None
+    assert (features.grad.abs().sum((0, 2, 3)) > 0).all()
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus", "unet"])
+def test_decoders_end_at_the_features_own_resolution(name: str) -> None:
+    spec = BackboneSpec(name=name, depth=18, width=4, rates=(1, 2), context_width=8)
+    backbone = plugins.find(BACKBONES, name).build(3, spec).eval()
+    assert backbone(torch.zeros(1, 3, 32, 32)).shape == (1, 8, 32, 32)
+
+
+def encoder(depth: int, width: int = 64) -> Encoder:
+    backbone = BackboneSpec.model_validate({"depth": depth, "width": width, "output_stride": 16})
+    torch.manual_seed(1)
+    return Encoder(
+        NetworkSpec(bands=BANDS, features=FeatureSpec(layers=0, width=1), backbone=backbone)
+    )
+
+
+@pytest.fixture(scope="module")
+def theirs(with_torchvision: Callable[[str], ModuleType]) -> torch.nn.Module:
+    torch.manual_seed(2)
+    network: torch.nn.Module = with_torchvision("torchvision.models").resnet18(weights=None)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def weights(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("imagenet") / "resnet18.pth"
+    torch.save(theirs.state_dict(), path)
+    return path
+
+
+@torch.inference_mode()
+def test_imagenet_weights_make_the_same_maps_as_torchvisions_network(
+    weights: Path, theirs: Any
+) -> None:
+    mine = encoder(18)
+    initialise(mine, "imagenet", {"weights": str(weights)})
+    # A grey image in five bands is to the adapted stem what it is in three colours to theirs.
+    grey = torch.randn(1, 1, 64, 64)
+    resnet = next(m for m in mine.eval().backbone.modules() if isinstance(m, ResNet))
+    found = resnet(grey.expand(-1, 5, -1, -1)).stages
+    x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(grey.expand(-1, 3, -1, -1)))))
+    for stage, layer in zip(found[:3], (theirs.layer1, theirs.layer2, theirs.layer3), strict=True):
+        x = layer(x)
+        assert torch.allclose(stage, x, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_another_network_or_no_weights_are_refused(
+    weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="does not fit depth 50"):
+        initialise(encoder(50), "imagenet", {"weights": str(weights)})
+    with pytest.raises(InvalidInputError, match="does not fit depth 18 and width 8"):
+        initialise(encoder(18, 8), "imagenet", {"weights": str(weights)})
+    with pytest.raises(InvalidInputError, match=r"absent\.pth is no state dictionary"):
+        initialise(encoder(18, 8), "imagenet", {"weights": str(tmp_path / "absent.pth")})
+    with pytest.raises(InvalidInputError, match="settings of init imagenet: weights"):
+        initialise(encoder(18, 8), "imagenet", {})

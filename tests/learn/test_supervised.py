@@ -1,0 +1,166 @@
+"""Finetuning: its losses against plain formulas, withheld bands, and the teacher."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn.batches import IGNORED, Batch, joined
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.supervised import Finetune, FinetuneSettings, dice_loss
+
+SHARES = torch.tensor([0.7, 0.2, 0.1])
+
+
+def network(*, has_masks: bool = False) -> Segmenter:
+    torch.manual_seed(0)
+    numbers = {"gsd": 10, "nodata": 0, "low": 0.0, "high": 99.0, "mean": 50.0, "spread": 20.0}
+    bands = tuple(
+        BandInput.model_validate({"name": name, "array": array, **numbers})
+        for name, array in (("optical:A", "o"), ("optical:B", "o"), ("radar:VV", "r"))
+    )
+    backbone = BackboneSpec(depth=18, width=4, output_stride=4, rates=(1,), context_width=8)
+    spec = NetworkSpec(
+        bands=bands, features=FeatureSpec(layers=1, width=2), backbone=backbone, has_masks=has_masks
+    )
+    return Segmenter(spec, 3)
+
+
+def batch(seed: int = 0, *, labelled: bool = True) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    stored = {
+        name: torch.randint(1, 99, (4, count, 16, 16), generator=generator)
+        for name, count in (("o", 2), ("r", 1))
+    }
+    labels = torch.randint(0, 3, (4, 16, 16), generator=generator)
+    labels[:, :3] = IGNORED
+    return Batch(stored, labels if labelled else None)
+
+
+def task(segmenter: Segmenter, **settings: Any) -> Finetune:
+    return Finetune(segmenter, FinetuneSettings.model_validate(settings), SHARES)
+
+
+def loss_of(model: Finetune, given: Batch, seed: int = 1) -> torch.Tensor:
+    loss: torch.Tensor = model(given, torch.Generator().manual_seed(seed))
+    return loss
+
+
+def logits_of(segmenter: Segmenter, given: Batch) -> torch.Tensor:
+    bands = segmenter.encoder.normalise(given.stored)
+    logits: torch.Tensor = segmenter(bands.values, bands.is_absent)
+    return logits
+
+
+def test_the_plain_loss_is_cross_entropy_over_labelled_pixels() -> None:
+    model, given = task(network()).eval(), batch()
+    logits, labels = logits_of(model.segmenter, given), given.labels
+    assert labels is not None
+    known = labels != IGNORED
+    expected = F.cross_entropy(logits.movedim(1, -1)[known], labels[known])
+    assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
+
+
+def test_logit_adjustment_adds_the_log_of_the_shares() -> None:
+    given = batch()
+    model = task(network(), loss={"prior": 1.5}).eval()
+    adjusted = logits_of(model.segmenter, given) + 1.5 * SHARES.log()[None, :, None, None]
+    assert given.labels is not None
+    expected = F.cross_entropy(adjusted, given.labels, ignore_index=IGNORED)
+    assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
+
+
+def test_rare_classes_count_more_with_a_frequency_exponent() -> None:
+    given = batch()
+    model = task(network(), loss={"frequency": 0.5}).eval()
+    assert given.labels is not None
+    weight = (SHARES / SHARES.mean()) ** -0.5
+    expected = F.cross_entropy(
+        logits_of(model.segmenter, given), given.labels, weight, ignore_index=IGNORED
+    )
+    assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
+
+
+def test_dice_is_zero_for_the_truth_and_large_for_its_opposite() -> None:
+    labels = torch.tensor([[[0, 0, 1, IGNORED], [0, 1, 1, IGNORED]]])
+    truth = F.one_hot(labels.where(labels != IGNORED, 0), 3).movedim(-1, 1) * 50.0
+    assert dice_loss(truth, labels) < 1e-3
+    assert dice_loss(truth.roll(1, 1), labels) > 0.5
+    other = truth.clone()
+    other[..., 3] = -other[..., 3]
+    assert torch.allclose(dice_loss(other, labels), dice_loss(truth, labels))
+
+
+def test_a_batch_without_labels_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="needs labels"):
+        loss_of(task(network()), batch(labelled=False))
+
+
+def test_a_linear_protocol_moves_the_head_alone() -> None:
+    model = task(network(), protocol="linear").train()
+    torch.autograd.backward(loss_of(model, batch()))
+    assert not model.segmenter.encoder.training
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved == {"segmenter.head.layer.weight", "segmenter.head.layer.bias"}
+
+
+def test_withheld_bands_are_absent_and_their_vectors_learn() -> None:
+    model = task(network(has_masks=True), withhold={"sensor": 0.6}).train()
+    torch.autograd.backward(loss_of(model, batch()))
+    masks = model.segmenter.encoder.masks
+    assert masks is not None
+    assert masks.grad is not None
+    assert masks.grad.abs().sum() > 0
+
+
+def test_an_absent_band_is_what_its_vector_says_whatever_its_pixels_hold() -> None:
+    segmenter = network(has_masks=True).eval()
+    assert segmenter.encoder.masks is not None
+    with torch.no_grad():
+        segmenter.encoder.masks.uniform_(-1, 1)
+    values = torch.randn(2, 3, 16, 16)
+    absent = torch.tensor([[False, False, True]] * 2)
+    other = values.clone()
+    other[:, 2] = torch.randn(2, 16, 16)
+    assert torch.equal(segmenter(values, absent), segmenter(other, absent))
+    assert not torch.allclose(segmenter(values, absent), segmenter(values))
+
+
+def test_the_average_follows_the_weights_and_is_what_maps() -> None:
+    model = task(network(), average=0.5).train()
+    assert model.average is model.result
+    name = "head.layer.weight"
+    before = model.average.state_dict()[name].clone()
+    with torch.no_grad():
+        model.segmenter.head.layer.weight += 1
+    model.after_step()
+    decay = min(0.5, 2 / 11)
+    assert torch.allclose(model.average.state_dict()[name], before + (1 - decay), atol=1e-6)
+
+
+def test_a_teacher_teaches_only_what_it_is_sure_of() -> None:
+    both = joined([batch(), batch(7, labelled=False)])
+    settings = {"average": 0.5, "teacher": {"weight": 1.0, "threshold": 0.999}}
+    unsure = task(network(), **settings).eval()
+    sure = task(network(), **{**settings, "teacher": {"weight": 1.0, "threshold": 0.0}}).eval()
+    alone = loss_of(task(network()).eval(), batch())
+    assert torch.allclose(loss_of(unsure, both), alone, atol=1e-5)
+    # A random teacher's classes are learned with about log(3) nats a pixel.
+    assert 0.3 < float((loss_of(sure, both) - alone).detach()) < 3 * math.log(3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"teacher": {"weight": 1.0}}, "set `average`"),
+        ({"withhold": {"band": 0.1}}, "set `has_masks`"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], cause: str) -> None:
+    with pytest.raises(InvalidInputError, match=cause):
+        FinetuneSettings.model_validate(settings).check(has_masks=False)
