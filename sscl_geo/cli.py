@@ -205,6 +205,20 @@ def chips(
 
 
 @app.command()
+def despeckle(
+    chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
+    out: OutOption,
+    filter: Annotated[str, typer.Option("--filter", help="lognlm, lee or sarbm3d.")] = "lognlm",  # noqa: A002
+    looks: Annotated[float, typer.Option(help="Equivalent number of looks.")] = 4.4,
+) -> None:
+    """Make chips whose radar has less speckle."""
+    from sscl_geo.stages.despeckle import despeckle_chips
+
+    made = despeckle_chips(location(chips), location(out), filter, looks)
+    print(f"{out}: {made.spec.count} chips, radar filtered by {filter}")
+
+
+@app.command()
 def experiment(
     experiment: Annotated[str, typer.Argument(help="Experiment (name or YAML).")],
     chips: Annotated[str, typer.Option(help="A store of labelled chips.")],

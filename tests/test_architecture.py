@@ -15,7 +15,10 @@ NAMED_AFTER_A_METHOD = {"learn/pretext/core.py"}
 NEEDS = {
     "sscl_geo.sensors": ("SENSOR",),
     "sscl_geo.ops.compositors": ("JOINT", "BY_QUALITY", "composite"),
+    "sscl_geo.ops.despeckle": ("despeckle",),
+    "sscl_geo.io.chipsets": ("chip_source",),
     "sscl_geo.learn.backbones": ("build",),
+    "sscl_geo.learn.init": ("Settings", "prepare"),
     "sscl_geo.learn.pretext": ("Settings", "build"),
     "sscl_geo.runtime.executors": ("execute",),
     "sscl_geo.runtime.gangs": ("run", "session"),

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -196,7 +197,9 @@ def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
     def fill(store: Store) -> None:
         for first in range(0, spec.count, SHARD):
             numbers = range(first, min(first + SHARD, spec.count))
-            for path, block in _blocks([source.read(number) for number in numbers]):
+            with ThreadPoolExecutor() as threads:
+                pixels = list(threads.map(source.read, numbers))
+            for path, block in _blocks(pixels):
                 store.array(path)[first : numbers.stop] = block
 
     table = records_table([chip.model_dump(mode="json") for chip in source.chips])
