@@ -87,7 +87,7 @@ class Merge(nn.Module):
 
 
 def _stages(spec: BackboneSpec) -> Iterator[nn.Module]:
-    block = _Basic if spec.depth == 18 else _Bottleneck  # noqa: PLR2004
+    block = BasicBlock if spec.depth == 18 else Bottleneck  # noqa: PLR2004
     planes, stride, dilation = spec.width, min(2 * STEM_STRIDE, spec.output_stride), 1
     for index, count in enumerate(BLOCKS[spec.depth]):
         width = spec.width * 2**index
@@ -102,10 +102,19 @@ def _stages(spec: BackboneSpec) -> Iterator[nn.Module]:
         yield nn.Sequential(*layers)
 
 
-class _Basic(nn.Module):
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a skip.
+
+    Args:
+        planes: Planes of the input.
+        width: Planes of the result.
+        stride: Stride of the first convolution.
+        dilation: Dilation of both.
+    """
+
     expansion = 1
 
-    def __init__(self, planes: int, width: int, stride: int, dilation: int) -> None:
+    def __init__(self, planes: int, width: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.body = nn.Sequential(
             convolution(planes, width, 3, stride, dilation),
@@ -114,10 +123,20 @@ class _Basic(nn.Module):
         self.skip = _skip(planes, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both ways."""
         return F.relu(self.body(x) + self.skip(x))
 
 
-class _Bottleneck(nn.Module):
+class Bottleneck(nn.Module):
+    """A 3x3 convolution between two of 1x1, beside a skip.
+
+    Args:
+        planes: Planes of the input.
+        width: A quarter of the planes of the result.
+        stride: Stride of the 3x3 convolution.
+        dilation: Its dilation.
+    """
+
     expansion = 4
 
     def __init__(self, planes: int, width: int, stride: int, dilation: int) -> None:
@@ -130,6 +149,7 @@ class _Bottleneck(nn.Module):
         self.skip = _skip(planes, width * 4, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both ways."""
         return F.relu(self.body(x) + self.skip(x))
 
 

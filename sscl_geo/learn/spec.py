@@ -43,6 +43,8 @@ class BackboneSpec(Frozen):
         output_stride: Pixels of the input per pixel of its last stage; at 2 the stem does not pool.
         rates: Dilations of the atrous branches of ASPP.
         context_width: Planes of the penultimate map.
+        branches: Input planes of each encoder, in a backbone that has several; one for all if
+            empty.
     """
 
     name: str = "deeplabv3"
@@ -51,6 +53,7 @@ class BackboneSpec(Frozen):
     output_stride: Literal[2, 4, 8, 16] = 8
     rates: tuple[PositiveInt, ...] = (12, 24, 36)
     context_width: int = Field(default=256, ge=4)
+    branches: tuple[PositiveInt, ...] = ()
 
 
 class NetworkSpec(Frozen):
