@@ -106,13 +106,13 @@ class Patches:
         share = self._draw.batch // world
         samples = [self._sample(step, rank * share + index) for index in range(share)]
         stored = {
-            name: torch.from_numpy(np.stack([arrays[name] for arrays, _ in samples])).to(device)
+            name: _on(device, np.stack([arrays[name] for arrays, _ in samples]))
             for name in self._factor
         }
         labels = [label for _, label in samples if label is not None]
         if not labels:
             return Batch(stored, None)
-        return Batch(stored, torch.from_numpy(np.stack(labels)).long().to(device))
+        return Batch(stored, _on(device, np.stack(labels)).long())
 
     def _sample(
         self, step: int, index: int
@@ -198,6 +198,14 @@ class Patches:
         return np.stack([y[kept], x[kept], np.zeros(int(kept.sum()))], 1).astype(np.int64)
 
 
+def _on(device: torch.device, array: Shaped[np.ndarray, "..."]) -> Tensor:
+    """Return an array on a device; the copy to a GPU goes on while the next batch is drawn."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def joined(batches: Iterable[Batch]) -> Batch:
     """Return batches as one; samples of unlabelled batches have no label at any pixel."""
     parts = list(batches)
@@ -205,6 +213,18 @@ def joined(batches: Iterable[Batch]) -> Batch:
         return parts[0]
     stored = {name: torch.cat([part.stored[name] for part in parts]) for name in parts[0].stored}
     return Batch(stored, torch.cat([_labels(part) for part in parts]))
+
+
+def parts_of(batch: Batch, count: int) -> tuple[Batch, ...]:
+    """Return a batch as so many parts of equal size."""
+    if count == 1:
+        return (batch,)
+    stored = {name: array.chunk(count) for name, array in batch.stored.items()}
+    labels = (None,) * count if batch.labels is None else batch.labels.chunk(count)
+    return tuple(
+        Batch({name: chunks[index] for name, chunks in stored.items()}, labels[index])
+        for index in range(count)
+    )
 
 
 def _labels(batch: Batch) -> Int64[Tensor, "batch y x"]:

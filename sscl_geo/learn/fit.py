@@ -1,8 +1,11 @@
 """The training loop: phases of epochs of steps, resumable between epochs at any world size."""
 
 import math
+import resource
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,12 +17,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.frozen import Frozen
-from sscl_geo.learn.batches import ALIGNMENT, Batch
+from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 
 Metrics = dict[str, float | int | str]
 SMALLEST_SHARE = 2
 """Batch norm needs two samples."""
+
+AHEAD = 2
+"""Batches that are drawn ahead of the one in use."""
 
 
 class Schedule(Frozen):
@@ -35,6 +41,8 @@ class Schedule(Frozen):
         weight_decay: Decoupled weight decay of AdamW.
         precision: Type in which convolutions compute; losses and weights stay in float32.
         warmup: Share of all steps over which the rate rises from 0; it then falls as a half cosine.
+        accumulate: Parts in which a batch is computed, for less memory; the loss is the mean of
+            theirs, so contrast sees only the samples of its part.
     """
 
     epochs: int = Field(ge=1)
@@ -46,6 +54,7 @@ class Schedule(Frozen):
     weight_decay: float = Field(default=1e-4, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     warmup: float = Field(default=0.1, ge=0, lt=1)
+    accumulate: int = Field(default=1, ge=1)
 
     @property
     def total(self) -> int:
@@ -58,12 +67,13 @@ class Schedule(Frozen):
         Raises:
             InvalidInputError: The batch does not divide so, or the patch is odd.
         """
-        share, rest = divmod(self.batch, max(ranks, 1))
+        share, rest = divmod(self.batch, max(ranks, 1) * self.accumulate)
         if rest or share < SMALLEST_SHARE or self.patch % ALIGNMENT:
+            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
             raise InvalidInputError(
-                f"batch {self.batch} of patches of {self.patch} px on {ranks} ranks: the "
-                "batch must be a multiple of the ranks with two samples or more each, and "
-                "the patch even"
+                f"batch {self.batch} of patches of {self.patch} px on {ranks} ranks{parts}: the "
+                "batch must be a multiple of the ranks (and parts) with two samples or more each, "
+                "and the patch even"
             )
 
     def rate(self, step: int) -> float:
@@ -183,7 +193,7 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
         started = time.perf_counter()
         task.train()
         torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
-        loss = _epoch(run, task, optimizer, rates, epoch)
+        loss, waited = _epoch(run, task, optimizer, rates, epoch)
         if not math.isfinite(loss):
             message = (
                 f"{run.phase.name}: the loss of epoch {epoch + 1} is {loss}; lower learning_rate"
@@ -195,6 +205,8 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
             "epoch": epoch + 1,
             "loss": loss,
             "patches_per_second": schedule.steps * schedule.batch / seconds,
+            "data_wait": waited / seconds,
+            "memory_mb": _memory_mb(run.gang.device),
         }
         run.history.append(metrics)
         is_last = epoch + 1 == schedule.epochs
@@ -212,22 +224,43 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
         )
 
 
-def _epoch(run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int) -> float:
-    total = torch.zeros((), device=run.gang.device)
+def _epoch(
+    run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int
+) -> tuple[float, float]:
+    """Return the mean loss of an epoch, and the seconds for which batches were waited for."""
+    schedule = run.phase.schedule
+    total, waited = torch.zeros((), device=run.gang.device), 0.0
     rank = 0 if run.phase.is_shared else run.gang.rank
-    is_half = run.phase.schedule.precision == "bfloat16"
-    for step in range(epoch * run.phase.schedule.steps, (epoch + 1) * run.phase.schedule.steps):
-        batch = run.phase.draw(step)
-        with torch.autocast(run.gang.device.type, torch.bfloat16, enabled=is_half):
-            loss: Tensor = task(batch, _generator(run.seed, run.number, step, rank))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        rates.step()
-        if run.phase.after_step is not None:
-            run.phase.after_step()
-        total += loss.detach()
-    return float(total) / run.phase.schedule.steps
+    is_half = schedule.precision == "bfloat16"
+    steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
+    # The next batches are drawn while this one is learned from.
+    with ThreadPoolExecutor(1) as drawing:
+        coming = deque(drawing.submit(run.phase.draw, step) for step in steps[:AHEAD])
+        for step in steps:
+            asked = time.perf_counter()
+            batch = coming.popleft().result()
+            waited += time.perf_counter() - asked
+            if step + AHEAD in steps:
+                coming.append(drawing.submit(run.phase.draw, step + AHEAD))
+            generator = _generator(run.seed, run.number, step, rank)
+            optimizer.zero_grad(set_to_none=True)
+            for part in parts_of(batch, schedule.accumulate):
+                with torch.autocast(run.gang.device.type, torch.bfloat16, enabled=is_half):
+                    loss: Tensor = task(part, generator) / schedule.accumulate
+                torch.autograd.backward(loss)
+                total += loss.detach()
+            optimizer.step()
+            rates.step()
+            if run.phase.after_step is not None:
+                run.phase.after_step()
+    return float(total) / schedule.steps, waited
+
+
+def _memory_mb(device: torch.device) -> float:
+    """Return the most memory that was held: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _generator(*key: int) -> torch.Generator:

@@ -6,9 +6,13 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
+from tensorboardX import SummaryWriter
 from torch import nn
 
 from sscl_geo.frozen import Frozen
+
+BOARD = "tensorboard"
+"""Name of the folder beside a run that TensorBoard reads."""
 
 Metrics = Mapping[str, float | int | str]
 
@@ -65,6 +69,26 @@ def told(metrics: Metrics) -> str:
     """Return metrics as one line."""
     shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
     return "  ".join(shown)
+
+
+class Board:
+    """What TensorBoard shows: one scalar a metric, phase and epoch.
+
+    Args:
+        folder: Folder of its event files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def add(self, metrics: Metrics) -> None:
+        """Write the metrics of an epoch."""
+        self._writer = self._writer or SummaryWriter(logdir=str(self._folder))
+        for name, value in metrics.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(f"{metrics['phase']}/{name}", value, int(metrics["epoch"]))
+        self._writer.flush()
 
 
 def keep_whole(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """The training loop: a run that was killed ends as one that was not."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -98,3 +99,42 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[:20] == sorted(rates[:20])
     assert rates[19:] == sorted(rates[19:], reverse=True)
     assert rates[-1] < 0.01
+
+
+def test_a_batch_in_parts_moves_the_weights_as_the_whole_does() -> None:
+    moved = []
+    for accumulate in (1, 2):
+        torch.manual_seed(0)
+        line = nn.Linear(3, 1)
+
+        class Task(nn.Module):
+            def __init__(self, layer: nn.Linear) -> None:
+                super().__init__()
+                self.layer = layer
+
+            def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+                assert generator is not None
+                error: Tensor = self.layer(batch.stored["x"]) - 1
+                return error.square().mean()
+
+        schedule = Schedule(epochs=1, steps=3, batch=4, patch=2, accumulate=accumulate)
+        fit(nn.ModuleDict({"a": line}), [Phase("a", Task(line), schedule, draw)], Rank(), seed=1)
+        moved.append(line.weight.detach().clone())
+    assert torch.allclose(moved[0], moved[1], atol=1e-6)
+
+
+def test_batches_are_drawn_once_each_in_order_and_an_error_of_drawing_is_told() -> None:
+    steps = []
+
+    def noted(step: int) -> Batch:
+        steps.append(step)
+        if step == 7:
+            raise ValueError("no more")
+        return draw(step)
+
+    torch.manual_seed(0)
+    model = Line()
+    schedule = Schedule(epochs=3, steps=4, batch=4, patch=2)
+    with pytest.raises(ValueError, match="no more"):
+        fit(model, [Phase("one", model, schedule, noted)], Rank(), seed=1)
+    assert steps == list(range(8))

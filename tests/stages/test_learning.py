@@ -180,6 +180,18 @@ def _wait_for(port: int, head: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(log.read_text())
 
 
+def _submitted(job: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Submit a job; the head takes none until its agent is up, some seconds after its port."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            job, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
+        )
+        if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
+
+
 @pytest.mark.cluster
 def test_a_submitted_job_pretrains(ray_head: dict[str, str], learned: Any, tmp_path: Path) -> None:
     study = ROOT / "tests" / "stages" / "tiny.yaml"
@@ -188,9 +200,7 @@ def test_a_submitted_job_pretrains(ray_head: dict[str, str], learned: Any, tmp_p
         *("--", sys.executable, "pretrain.py", "--cube", str(learned.cube)),
         *("--out", str(tmp_path / "encoder"), "--study", str(study), "--ranks", "1"),
     ]
-    done = subprocess.run(
-        job, env=ray_head, cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
-    )
+    done = _submitted(job, ray_head)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     bundle = read_card(tmp_path / "encoder")

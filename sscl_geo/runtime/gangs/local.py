@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.runtime.gang import Metrics, Rank, Ranks, keep_whole, told
+from sscl_geo.runtime.gang import BOARD, Board, Metrics, Rank, Ranks, keep_whole, told
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -32,6 +32,7 @@ class LocalRank:
         if spec.gpus and not torch.cuda.is_available():
             raise InvalidInputError("--gpu: torch finds no GPU on this machine; leave --gpu out")
         self._path = folder / CHECKPOINT
+        self._board = Board(folder.with_name(BOARD))
         self.device = torch.device("cuda" if spec.gpus else "cpu")
 
     def wrap(self, module: nn.Module) -> nn.Module:
@@ -45,6 +46,7 @@ class LocalRank:
     def report(self, metrics: Metrics, checkpoint: bytes) -> None:
         """Keep a checkpoint in place of the last one."""
         keep_whole(self._path, checkpoint)
+        self._board.add(metrics)
         if sys.stderr.isatty():
             sys.stderr.write(told(metrics) + "\n")
 

@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError, TrainingError
-from sscl_geo.runtime.gang import Metrics, Rank, Ranks
+from sscl_geo.runtime.gang import BOARD, Board, Metrics, Rank, Ranks
 
 CHECKPOINT = "checkpoint.pt"
 RUN = "run"
@@ -29,9 +29,14 @@ often costs a fifth of a core."""
 
 
 class RayRank:
-    """One Ray Train worker."""
+    """One Ray Train worker.
 
-    def __init__(self) -> None:
+    Args:
+        board: Folder of TensorBoard's files.
+    """
+
+    def __init__(self, board: Path) -> None:
+        self._board = Board(board)
         context = train.get_context()
         self.rank: int = context.get_world_rank()
         self.world: int = context.get_world_size()
@@ -41,6 +46,10 @@ class RayRank:
         """Return the module in DDP."""
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return module
+        if self.device.type == "cuda":
+            # Batches are split over ranks, and so would be their statistics; torch has none of
+            # this on CPUs.
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         wrapped: nn.Module = prepare_model(module)
         return wrapped
 
@@ -57,6 +66,7 @@ class RayRank:
         if self.rank:
             train.report(dict(metrics))
             return
+        self._board.add(metrics)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / CHECKPOINT).write_bytes(checkpoint)
             train.report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
@@ -74,7 +84,7 @@ def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     with session(spec):
         trainer = TorchTrainer(
-            _Loop(job),
+            _Loop(job, folder.resolve().with_name(BOARD)),
             torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
             scaling_config=ScalingConfig(num_workers=spec.ranks, use_gpu=spec.gpus),
             run_config=RunConfig(
@@ -99,11 +109,12 @@ def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
 class _Loop:
     """What each worker runs."""
 
-    def __init__(self, job: Callable[[Rank], None]) -> None:
+    def __init__(self, job: Callable[[Rank], None], board: Path) -> None:
         self._job = job
+        self._board = board
 
     def __call__(self) -> None:
-        self._job(RayRank())
+        self._job(RayRank(self._board))
 
 
 @contextmanager
