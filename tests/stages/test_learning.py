@@ -151,7 +151,8 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         head = subprocess.Popen(
             [
                 *(f"{scripts}/ray", "start", "--head", "--block", "--port=26379"),
-                *("--dashboard-port=28265", "--num-cpus=2", "--disable-usage-stats"),
+                *("--dashboard-port=28265", "--dashboard-agent-listen-port=28266"),
+                *("--dashboard-agent-grpc-port=28267", "--num-cpus=2", "--disable-usage-stats"),
             ],
             env=environment,
             stdout=log,
