@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/sscl-geo demo --out demo-out
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -189,6 +189,27 @@ def finetune(
 
 
 @app.command()
+def calibrate(
+    model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
+    cube: Annotated[str, typer.Option(help="Path of a cube, or of chips.")],
+    out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Labels that the model did not learn from.")
+    ] = None,
+    part: PartOption = None,
+) -> None:
+    """Make a model as sure as it is right: fit a temperature on labels that it has not seen."""
+    from sscl_geo.io.fields import selected
+    from sscl_geo.stages.calibrate import calibrate as run
+
+    reference = None if labels is None else location(labels)
+    bundle = run(
+        local_path(model, BUNDLE), selected(cube, part), reference, local_path(out, BUNDLE)
+    )
+    print(f"{out}: temperature {bundle.temperature:.3f}")
+
+
+@app.command()
 def chips(
     source: Annotated[Path, typer.Option(help="File or folder of a set of chips.")],
     kind: Annotated[str, typer.Option(help="How it lies on the disk: a name of io/chipsets.")],

@@ -68,6 +68,8 @@ def parse(kind: type[FrozenT], fields: Mapping[str, object], source: str) -> Fro
 def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
     """Return the content of a YAML file as a value of `kind`.
 
+    Keys that begin with `x-` only hold what the file's own anchors name.
+
     Raises:
         InvalidInputError: The file is absent, not YAML, or breaks a rule of `kind`.
     """
@@ -81,4 +83,5 @@ def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
         raise InvalidInputError(
             f"{path} must hold a mapping of fields, not a {type(fields).__name__}"
         )
-    return parse(kind, fields, str(path))
+    own = {key: value for key, value in fields.items() if not str(key).startswith("x-")}
+    return parse(kind, own, str(path))

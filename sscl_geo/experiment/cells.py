@@ -1,7 +1,7 @@
 """The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,12 +25,15 @@ from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.assessment import Assessment, Tally
 from sscl_geo.ops.context import with_context
+from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
 ENCODERS, MODELS = "encoders", "models"
+SHOWN = 16
+"""Chips on which the detail of feature maps is measured."""
 
 
 class Job(Frozen):
@@ -108,7 +111,25 @@ def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
         study=job.experiment.study_of(unit.system, unit.seed),
     )
     bundle = pretrain(request, job.out / unit.key, Ranks())
-    return {"weights": bundle.weights_sha256}
+    found = _detail(job, job.out / unit.key)
+    return {
+        "weights": bundle.weights_sha256,
+        "gradient": found.gradient,
+        "frequency": found.frequency,
+    }
+
+
+def _detail(job: Job, path: Path) -> Detail:
+    """Return the mean detail of an encoder's last maps on some chips that it is judged on."""
+    encoder = _loaded(path)
+    encode = partial(_encoded, encoder=encoder, spec=None)
+    names = [band.name for band in encoder.spec.bands]
+    shown = [
+        detail(encode(arrays), _bands(arrays, ()))
+        for arrays, _ in _chips(job, job.judged[:SHOWN], names)
+    ]
+    gradient, frequency = np.mean(shown, axis=0).tolist()
+    return Detail(gradient, frequency)
 
 
 def _judged(job: Job, unit: CellUnit) -> Assessment:
@@ -118,30 +139,33 @@ def _judged(job: Job, unit: CellUnit) -> Assessment:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
         describe = partial(_bands, context=system.forest.context)
         return _judged_classical(
-            job, _Learner(forest, chosen, system.forest.pixels, unit.seed), describe
+            job, _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed), describe
         )
     if system.head is not None:
         encoder = _encoder(job, unit)
+        names = [band.name for band in encoder.spec.bands]
         head = classical.classifier_of(system.head.classifier, unit.seed)
         describe = partial(_encoded, encoder=encoder, spec=system.head)
         return _judged_classical(
-            job, _Learner(head, chosen, system.head.pixels, unit.seed), describe
+            job, _Learner(head, names, chosen, system.head.pixels, unit.seed), describe
         )
     return _judged_network(job, unit, chosen)
 
 
 class _Learner(NamedTuple):
     classifier: classical.Classifier
+    names: Sequence[str]
     chips: tuple[int, ...]
     pixels: int
     seed: int
 
 
 def _judged_classical(job: Job, learner: _Learner, describe: "partial[np.ndarray]") -> Assessment:
-    known = ((describe(arrays), labels) for arrays, labels in _chips(job, learner.chips))
+    learned = _chips(job, learner.chips, learner.names)
+    known = ((describe(arrays), labels) for arrays, labels in learned)
     classifier = classical.trained(learner.classifier, known, learner.pixels, learner.seed)
     tally, legend = Tally(_legend(job)), _legend(job)
-    for arrays, labels in _chips(job, job.judged):
+    for arrays, labels in _chips(job, job.judged, learner.names):
         tally.add(labels, classical.probabilities(classifier, describe(arrays), legend))
     return tally.assessment()
 
@@ -184,6 +208,10 @@ def _encoder(job: Job, unit: CellUnit) -> Encoder:
     path = job.encoder(unit.system, unit.seed)
     if path is None:
         raise InvalidInputError(f"{unit.system}: a head needs a system that is pretrained")
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> Encoder:
     card = read_card(path)
     encoder = Encoder(NetworkSpec.model_validate(card.network))
     load_weights(encoder, read_weights(path, card), str(path))
@@ -200,14 +228,14 @@ def _bands(arrays: Arrays, context: tuple[int, ...]) -> Float32[np.ndarray, "fea
 
 @torch.inference_mode()
 def _encoded(
-    arrays: Arrays, encoder: Encoder, spec: HeadSpec
+    arrays: Arrays, encoder: Encoder, spec: HeadSpec | None
 ) -> Float32[np.ndarray, "feature y x"]:
     bands = encoder.normalise(_tensors(arrays))
     context = encoder(bands.values, bands.is_absent)
     size = (bands.values.shape[2], bands.values.shape[3])
     raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
     features: np.ndarray = raised[0].numpy()
-    if spec.with_bands:
+    if spec is not None and spec.with_bands:
         features = np.concatenate([features, _bands(arrays, spec.context)])
     return features
 
@@ -216,9 +244,14 @@ def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
 
 
-def _chips(job: Job, numbers: tuple[int, ...]) -> Iterator[tuple[Arrays, UInt8[np.ndarray, "y x"]]]:
-    chips = Chips.open(job.chips, numbers)
-    yield from chips.read([band.name for band in chips.spec.bands])
+def _chips(
+    job: Job, numbers: tuple[int, ...], names: Sequence[str]
+) -> Iterator[tuple[Arrays, UInt8[np.ndarray, "y x"]]]:
+    yield from Chips.open(job.chips, numbers).read(names)
+
+
+def _all(job: Job) -> list[str]:
+    return [band.name for band in Chips.open(job.chips).spec.bands]
 
 
 def _legend(job: Job) -> Legend:

@@ -17,6 +17,8 @@ from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.ops.assessment import Assessment
+from sscl_geo.ops.resolution import Detail
+from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Machines, Outcome, Stage
 
@@ -108,9 +110,21 @@ def _run(
 def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
     found = assessments(outcomes, job)
     if found:
-        write_whole(job.out / TABLES, markdown(job.experiment, found).encode())
+        tables = markdown(job.experiment, found, _details(job))
+        write_whole(job.out / TABLES, tables.encode())
         rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
         write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
+
+
+def _details(job: Job) -> dict[str, list[Detail]]:
+    """Return the detail of the feature maps of each pretrained system, seed by seed."""
+    done = Ledger(journal(job.out)).outcomes
+    found: dict[str, list[Detail]] = {}
+    for unit in encoders(job.experiment):
+        told = done[unit.key].evidence
+        detail = Detail(float(str(told["gradient"])), float(str(told["frequency"])))
+        found.setdefault(unit.system, []).append(detail)
+    return found
 
 
 def assessments(outcomes: Sequence[Outcome], job: Job) -> dict[Key, Assessment]:

@@ -55,6 +55,7 @@ class System(Frozen):
         forest: A random forest instead.
         head: A classical head instead.
         about: What it is, for the table.
+        published: What others report for it with all labels, by metric, to stand beside ours.
     """
 
     study: dict[str, JsonValue] = Field(default_factory=dict)
@@ -62,6 +63,7 @@ class System(Frozen):
     forest: ForestSpec | None = None
     head: HeadSpec | None = None
     about: str = ""
+    published: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "System":
@@ -138,7 +140,9 @@ class Experiment(Frozen):
         """Return a digest of everything that decides what a system finds, but labels and seed."""
         pretrained = self.encoder_system(name)
         encoder = None if pretrained in {None, name} else self.version(str(pretrained))
-        system = self.systems[name].model_dump(mode="json", exclude={"about", "study", "of"})
+        system = self.systems[name].model_dump(
+            mode="json", exclude={"about", "published", "study", "of"}
+        )
         study = self.study_of(name).model_dump(mode="json")
         return digest([system, study, encoder, self.encoder_seeds])[:8]
 

@@ -8,6 +8,7 @@ from scipy.stats import t as student
 
 from sscl_geo.experiment.spec import Experiment, LabelCount
 from sscl_geo.ops.assessment import Assessment
+from sscl_geo.ops.resolution import Detail
 
 CONFIDENCE = 0.9
 
@@ -50,12 +51,18 @@ def difference(ours: Sequence[float], other: Sequence[float]) -> Difference:
     return Difference(mean, mean - reach, mean + reach, count)
 
 
-def markdown(experiment: Experiment, found: dict[Key, Assessment]) -> str:
-    """Return all tables of an experiment as Markdown."""
+def markdown(
+    experiment: Experiment, found: dict[Key, Assessment], details: dict[str, list[Detail]]
+) -> str:
+    """Return all tables of an experiment as Markdown; `details` are of pretrained systems."""
     parts = [f"# {experiment.title}\n"]
     parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in METRICS]
     if experiment.pairs:
         parts += [f"## Paired differences, 90 % intervals\n\n{_pairs(experiment, found)}\n"]
+    if any(system.published for system in experiment.systems.values()):
+        parts += [f"## Beside published numbers, all labels\n\n{_published(experiment, found)}\n"]
+    if details:
+        parts += [f"## Detail of feature maps, the image's is 1\n\n{_detail_rows(details)}\n"]
     about = [f"- `{name}`: {s.about}" for name, s in experiment.systems.items() if s.about]
     if about:
         parts.append("## Systems\n\n" + "\n".join(about) + "\n")
@@ -103,6 +110,29 @@ def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
                 )
             rows.append(row)
     return _table(["systems", "metric", *(str(count) for count in experiment.labels)], rows)
+
+
+def _detail_rows(details: dict[str, list[Detail]]) -> str:
+    rows = [
+        [name, *(f"{value:.3f}" for value in np.mean(found, axis=0))]
+        for name, found in details.items()
+    ]
+    return _table(["pretrained system", "gradient energy", "half-power frequency"], rows)
+
+
+def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+    metrics = [m for m in METRICS if any(m in s.published for s in experiment.systems.values())]
+    header = ["system", *(f"{who} {m}" for m in metrics for who in ("ours", "published"))]
+    rows = []
+    for name, system in experiment.systems.items():
+        if system.published:
+            row = [name]
+            for metric in metrics:
+                told = system.published.get(metric)
+                row += [_cell(found, experiment, name, "all", metric)]
+                row += ["" if told is None else f"{told:.1f}"]
+            rows.append(row)
+    return _table(header, rows)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

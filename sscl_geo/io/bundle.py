@@ -28,6 +28,7 @@ class Bundle(Frozen):
         kind: `encoder` after pretraining, `model` when it can map.
         network: Specification of the network, inputs and normalisation included.
         legend: Classes of the outputs, in order; None for an encoder.
+        temperature: What logits are divided by before they become probabilities.
         window: Side of an inference window in 10 m pixels.
         halo: Pixels of a window, on each side, that blend with its neighbours.
         weights_sha256: Digest of the weights' file.
@@ -39,6 +40,7 @@ class Bundle(Frozen):
     kind: Literal["encoder", "model"]
     network: dict[str, JsonValue]
     legend: Legend | None = None
+    temperature: float = Field(default=1.0, gt=0)
     window: int = 256
     halo: int = 32
     weights_sha256: str = ""

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource, Place
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.io.chips import Chips, Selection
-from sscl_geo.io.cubes import Cube, Places
-from sscl_geo.io.location import location
+from sscl_geo.io.cubes import Classes, Cube, Places, whole
+from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
 
 ROWS = 2048
@@ -112,6 +112,37 @@ def decoded(imagery: Imagery, places: Places, cache: Path) -> Iterator[Decoded]:
                 for key, indices in places.items()
             }
             yield Decoded(grid.zone, time, arrays)
+
+
+def labelled(
+    imageries: Sequence[Imagery],
+    labels: Sequence[AnyLocation],
+    names: Sequence[str],
+    cache: Path,
+) -> Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]:
+    """Yield every area of imagery with its class values.
+
+    Args:
+        imageries: Cubes, or chips, which bring their labels.
+        labels: Labels on the pixels of each cube, in the same order.
+        names: The bands.
+        cache: Folder of decoded arrays.
+
+    Raises:
+        InvalidInputError: Cubes and labels do not pair, lie on different grids, or chips have none.
+    """
+    stores = iter([Classes.open(path, "labels") for path in labels])
+    for imagery in imageries:
+        pieces = decoded(imagery, imagery.wanted(names), cache)
+        if isinstance(imagery, Chips):
+            yield from zip(pieces, imagery.labels(), strict=True)
+            continue
+        store = next(stores, None)
+        if store is None:
+            raise InvalidInputError(f"{imagery.path}: a cube needs labels; give them with --labels")
+        store.check_grids(imagery.spec.grids, imagery.path)
+        for piece in pieces:
+            yield piece, store.read(piece.zone, whole(store.grid(piece.zone)))
 
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:

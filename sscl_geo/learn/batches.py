@@ -1,6 +1,7 @@
 """Batches of patches, drawn as a pure function of seed, step and sample."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,11 @@ IGNORED = 255
 ALIGNMENT = 2
 """Patches start at multiples of this many 10 m pixels, so that 20 m pixels stay whole."""
 
+
+LARGE = 1 << 20
+"""Bytes of a batch from which several threads copy it."""
+
+_COPIERS = ThreadPoolExecutor(4)
 
 Sampling = Literal["area", "fields", "pixels", "classes"]
 
@@ -40,6 +46,19 @@ class Batch(NamedTuple):
 
     stored: Stored
     labels: Int64[Tensor, "batch y x"] | None
+
+
+class _Cut(NamedTuple):
+    field: Field
+    y: int
+    x: int
+    turns: int
+    is_flipped: bool
+
+    def turned(self, data: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+        """Return a view of a patch, turned and flipped."""
+        view = np.rot90(data, self.turns, (-2, -1))
+        return view[..., ::-1] if self.is_flipped else view
 
 
 class DrawSpec(NamedTuple):
@@ -104,35 +123,36 @@ class Patches:
                 "multiple, so that every rank has equally many"
             )
         share = self._draw.batch // world
-        samples = [self._sample(step, rank * share + index) for index in range(share)]
+        cuts = [self._cut(step, rank * share + index) for index in range(share)]
         stored = {
-            name: _on(device, np.stack([arrays[name] for arrays, _ in samples]))
-            for name in self._factor
+            name: _on(device, self._gathered([(c.field.arrays[name], c) for c in cuts], factor))
+            for name, factor in self._factor.items()
         }
-        labels = [label for _, label in samples if label is not None]
-        if not labels:
+        if cuts[0].field.labels is None:
             return Batch(stored, None)
-        return Batch(stored, _on(device, np.stack(labels)).long())
+        known = [(c.field.labels, c) for c in cuts if c.field.labels is not None]
+        return Batch(stored, _on(device, self._gathered(known, 1)).long())
 
-    def _sample(
-        self, step: int, index: int
-    ) -> tuple[dict[str, np.ndarray], UInt8[np.ndarray, "y x"] | None]:
+    def _cut(self, step: int, index: int) -> "_Cut":
         rng = np.random.default_rng([self._draw.seed, step, index])
         field, y, x = self._place(rng)
-        turns, is_flipped = int(rng.integers(4)), bool(rng.integers(2))
-        arrays = {
-            name: _turned(self._crop(data, y, x, self._factor[name]), turns, is_flipped)
-            for name, data in field.arrays.items()
-            if name in self._factor
-        }
-        if field.labels is None:
-            return arrays, None
-        return arrays, _turned(self._crop(field.labels, y, x, 1), turns, is_flipped)
+        return _Cut(field, y, x, int(rng.integers(4)), bool(rng.integers(2)))
 
-    def _crop(self, data: np.ndarray, y: int, x: int, factor: int) -> np.ndarray:
+    def _gathered(
+        self, cuts: Sequence[tuple[Shaped[np.ndarray, "..."], "_Cut"]], factor: int
+    ) -> Shaped[np.ndarray, "..."]:
+        """Return patches of arrays as one array, each copied once, by threads if it is large."""
         size = self._draw.patch // factor
-        top, left = y // factor, x // factor
-        return data[..., top : top + size, left : left + size]
+        first = cuts[0][0]
+        out = np.empty((len(cuts), *first.shape[:-2], size, size), first.dtype)
+
+        def copy(index: int) -> None:
+            data, cut = cuts[index]
+            top, left = cut.y // factor, cut.x // factor
+            np.copyto(out[index], cut.turned(data[..., top : top + size, left : left + size]))
+
+        list((_COPIERS.map if out.nbytes > LARGE else map)(copy, range(len(cuts))))
+        return out
 
     def _place(self, rng: np.random.Generator) -> tuple[Field, int, int]:
         if self._draw.sampling == "classes":
@@ -248,8 +268,3 @@ def shares(fields: Sequence[Field], classes: int) -> Float32[Tensor, " class"]:
 def _shape(field: Field, factors: dict[str, int]) -> tuple[int, int]:
     name, factor = next(iter(factors.items()))
     return field.arrays[name].shape[1] * factor, field.arrays[name].shape[2] * factor
-
-
-def _turned(data: np.ndarray, turns: int, is_flipped: bool) -> np.ndarray:
-    turned = np.rot90(data, turns, (-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if is_flipped else turned)

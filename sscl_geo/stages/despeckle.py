@@ -1,4 +1,4 @@
-"""From chips to chips whose radar has less speckle, made once and not in every epoch."""
+"""From chips to chips with a second, smoother radar beside the first, made once for all epochs."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,17 @@ from sscl_geo.io.location import AnyLocation
 from sscl_geo.ops.scaling import centidecibel, linear
 
 FILTERS = "sscl_geo.ops.despeckle"
+SENSORS = "sscl_geo.sensors"
+SMOOTH = "_despeckled"
+"""What the name of a filtered sensor adds to the first one's."""
+
 VERSION = 1
 
 
 def despeckle_chips(chips: AnyLocation, out: AnyLocation, name: str, looks: float) -> Chips:
-    """Write chips again with their radar bands filtered; everything else stays.
+    """Write chips again, with filtered copies of their radar bands as another sensor.
+
+    A study chooses between them by its `inputs`, such as `sentinel1_grd_despeckled`.
 
     Args:
         chips: A store of chips.
@@ -28,27 +34,34 @@ def despeckle_chips(chips: AnyLocation, out: AnyLocation, name: str, looks: floa
         looks: Equivalent number of looks; about 4.4 for Sentinel-1 IW GRD.
 
     Raises:
-        InvalidInputError: There is no such filter, or the chips have no radar.
+        InvalidInputError: There is no such filter, or the chips have no radar that has a filtered
+            counterpart among the sensors.
         PlanConflictError: Another command made what stands at `out`.
     """
     plugins.find(FILTERS, name)
     if looks <= 0:
         raise InvalidInputError(f"--looks {looks:g}: must be above 0; Sentinel-1 IW GRD has 4.4")
     opened = Chips.open(chips)
-    if not any(sensor.kind == "sar" for sensor in opened.spec.sensors):
-        raise InvalidInputError(f"{chips}: has no radar to filter")
-    source: ChipSource = _Filtered(opened, name, looks)
+    known = plugins.names(SENSORS)
+    rough = [s for s in opened.spec.sensors if f"{s.name}{SMOOTH}" in known]
+    if not rough:
+        raise InvalidInputError(
+            f"{chips}: has no radar to filter; a sensor needs a counterpart named with {SMOOTH}"
+        )
+    source: ChipSource = _Filtered(opened, tuple(rough), name, looks)
     return write_chips(source, out)
 
 
 class _Filtered(NamedTuple):
     source: Chips
+    rough: tuple[Sensor, ...]
     name: str
     looks: float
 
     @property
     def spec(self) -> ChipsSpec:
-        return self.source.spec
+        smooth = tuple(_smooth(sensor) for sensor in self.rough)
+        return self.source.spec.replace(sensors=(*self.source.spec.sensors, *smooth))
 
     @property
     def chips(self) -> list[Chip]:
@@ -59,15 +72,14 @@ class _Filtered(NamedTuple):
         return digest([VERSION, self.source.store.plan.digest, self.name, self.looks])
 
     def read(self, number: int) -> ChipPixels:
-        arrays = {}
-        for sensor in self.spec.sensors:
-            stored = np.asarray(self.source.store.array(sensor.array)[number])
-            arrays[sensor.array] = (
-                np.stack([self._filtered(band, sensor) for band in stored])
-                if sensor.kind == "sar"
-                else stored
-            )
-        is_labelled = self.spec.legend is not None
+        arrays = {
+            sensor.array: np.asarray(self.source.store.array(sensor.array)[number])
+            for sensor in self.source.spec.sensors
+        }
+        for sensor in self.rough:
+            bands = [self._filtered(band, sensor) for band in arrays[sensor.array]]
+            arrays[_smooth(sensor).array] = np.stack(bands)
+        is_labelled = self.source.spec.legend is not None
         labels = np.asarray(self.source.store.array("labels")[number]) if is_labelled else None
         return ChipPixels(arrays, labels)
 
@@ -80,3 +92,10 @@ class _Filtered(NamedTuple):
         whole = np.where(is_known, power, np.float32(np.median(power[is_known])))
         smooth = plugins.find(FILTERS, self.name).despeckle(whole, self.looks)
         return np.where(is_known, centidecibel(smooth, sensor.nodata), stored)
+
+
+def _smooth(sensor: Sensor) -> Sensor:
+    found: Sensor = plugins.find(SENSORS, f"{sensor.name}{SMOOTH}").SENSOR
+    return found.replace(
+        bands=tuple(band for band in found.bands if band.name in {b.name for b in sensor.bands})
+    )

@@ -15,8 +15,8 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Chips, Selection
-from sscl_geo.io.cubes import Classes, whole
-from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, opened
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, labelled, opened
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
@@ -121,11 +121,11 @@ def train(job: _Job, rank: Rank) -> None:
     _initialise(job, segmenter)
     fields = tuple(_fields(job))
     draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
-    labelled = Patches(fields, job.network, draw)
+    known = Patches(fields, job.network, draw)
     if settings.protocol == "linear":
-        measure_statistics(segmenter.encoder, partial(labelled.batch, rank=0, world=1, device=CPU))
+        measure_statistics(segmenter.encoder, partial(known.batch, rank=0, world=1, device=CPU))
     model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
-    sources = [labelled, *_unlabelled(job)]
+    sources = [known, *_unlabelled(job)]
     phase = Phase(
         name="finetune",
         task=model,
@@ -149,18 +149,10 @@ def _initialise(job: _Job, segmenter: Segmenter) -> None:
 
 
 def _fields(job: _Job) -> Iterator[Field]:
-    labels = [Classes.open(path, "labels") for path in job.request.labels]
-    for number, selection in enumerate(job.request.imagery):
-        imagery = opened(selection)
-        places = imagery.wanted([band.name for band in job.network.bands])
-        values = iter(imagery.labels()) if isinstance(imagery, Chips) else None
-        for piece in decoded(imagery, places, job.cache):
-            if values is not None:
-                known = next(values)
-            else:
-                store = labels[number]
-                known = store.read(piece.zone, whole(store.grid(piece.zone)))
-            yield Field(piece.arrays, job.legend.indices(known))
+    request, names = job.request, [band.name for band in job.network.bands]
+    imagery = [opened(selection) for selection in request.imagery]
+    for piece, values in labelled(imagery, request.labels, names, job.cache):
+        yield Field(piece.arrays, job.legend.indices(values))
 
 
 def _unlabelled(job: _Job) -> Iterator[Patches]:

@@ -56,6 +56,7 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     tables = (done / "results.md").read_text()
     assert all(f"| {name} |" in tables for name in smoke.systems)
     assert "| sscl - random | mIoU |" in tables
+    assert "| pretrained system | gradient energy | half-power frequency |" in tables
     assert not list((done / "models").rglob("model.safetensors"))
 
 

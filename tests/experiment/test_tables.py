@@ -1,12 +1,17 @@
 """Tables: paired differences against SciPy, and settings merged as trees."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sscl_geo.experiment.spec import merged
+from sscl_geo.experiment.spec import Experiment, merged
 from sscl_geo.experiment.tables import difference
+from sscl_geo.frozen import read_yaml
+from sscl_geo.plugins import shipped
 
 values = st.lists(st.floats(0, 100), min_size=8, max_size=8)
 
@@ -25,3 +30,22 @@ def test_settings_change_where_they_are_named_and_lists_are_replaced() -> None:
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
     assert merged(base, {"a": {"c": [5]}, "e": 4}) == {"a": {"b": 1, "c": [5]}, "d": 3, "e": 4}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+SHIPPED = sorted((shipped("workflows/experiments")).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_experiment_is_one(path: Path) -> None:
+    experiment = read_yaml(Experiment, path)
+    for name in experiment.systems:
+        experiment.study_of(name)
+        assert experiment.version(name)
+
+
+def test_the_letter_s_tables_are_whole() -> None:
+    letter = read_yaml(Experiment, shipped("workflows/experiments") / "dfc2020.yaml")
+    told = [s.published["AA"] for s in letter.systems.values() if "AA" in s.published]
+    tables = [35.1, 30.9, 29.2, 41.6, 64.2, 65.0, 63.5, 68.3, 57.0, 60.1]
+    tables += [61.7, 59.7, 54.8, 59.5, 55.9, 67.6, 56.3, 67.4, 68.3, 69.4]
+    assert sorted(told) == sorted(tables)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from sscl_geo.learn import contrast
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
 
 
@@ -106,7 +108,25 @@ def _gradient(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return torch.autograd.grad(loss, weight)[0]
 
 
-def _rank(rank: int, world: int, port: int, folder: str) -> None:
+class _OwnSlice(torch.autograd.Function):
+    """The common shortcut: gather, but keep a rank's own part of the gradient only."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        ctx.samples = local.shape[1]
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        start = dist.get_rank() * ctx.samples
+        return gradient[:, start : start + ctx.samples]
+
+
+def _rank(rank: int, world: int, port: int, folder: str, is_summed: bool) -> None:
+    if not is_summed:
+        vars(contrast)["gather_samples"] = _OwnSlice.apply
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=world)
     a, b = embeddings(3, 5, 4 * world)
@@ -124,14 +144,42 @@ def _rank(rank: int, world: int, port: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.cluster
-def test_two_ranks_have_the_gradient_of_one_process(tmp_path: Path) -> None:
-    a, b = embeddings(3, 5, 8)
+def relative_error(world: int, folder: Path, *, is_summed: bool) -> float:
+    """Return how far the mean gradient of ranks is from that of one process."""
+    a, b = embeddings(3, 5, 4 * world)
     weight = torch.eye(5).mul(0.7).requires_grad_()
     expected = _gradient(a, b, weight)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    spawn(_rank, args=(2, port, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
-    found = torch.load(tmp_path / "gradient.pt", weights_only=True)
-    assert float((found - expected).norm() / expected.norm()) < 1e-5
+    spawn(_rank, args=(world, port, str(folder), is_summed), nprocs=world)  # type: ignore[no-untyped-call]
+    found = torch.load(folder / "gradient.pt", weights_only=True)
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_have_the_gradient_of_one_process(tmp_path: Path, world: int) -> None:
+    assert relative_error(world, tmp_path, is_summed=True) < 1e-5
+
+
+@pytest.mark.cluster
+def test_a_gather_that_does_not_sum_has_another_gradient(tmp_path: Path) -> None:
+    assert relative_error(2, tmp_path, is_summed=False) > 0.05
+
+
+@given(st.integers(1, 7), st.booleans(), st.booleans())
+def test_chunks_of_locations_change_nothing(
+    chunk: int, has_positive: bool, symmetric: bool
+) -> None:
+    a, b = embeddings(4, 5, 6)
+    valid = torch.ones(5, 6, dtype=torch.bool)
+    valid[0, 1] = valid[3, :5] = False
+    weight = torch.eye(5).mul(0.7).requires_grad_()
+    found = []
+    for size in (None, chunk):
+        spec = ContrastSpec(positive_in_denominator=has_positive, symmetric=symmetric, chunk=size)
+        loss = contrastive_loss(a @ weight, b @ weight, valid, spec)
+        found.append((loss.detach(), torch.autograd.grad(loss, weight)[0]))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)

@@ -36,7 +36,8 @@ def execute(
 ) -> Iterator[Outcome]:
     """Yield the outcome of every unit, as they finish.
 
-    A unit whose worker dies is tried on another; after five deaths it counts as failed.
+    A unit whose worker dies is tried on another; after five deaths it waits for the end, when it is
+    tried alone, and fails only if its workers die again.
 
     Raises:
         InvalidInputError: No scheduler answers at the address.
@@ -66,23 +67,27 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     threads = max(sum(client.nthreads().values()), machines.workers)
     waiting = iter(units)
-    keys: dict[Future[Outcome], str] = {}
+    given: dict[Future[Outcome], UnitT] = {}
+    suspects: list[UnitT] = []
 
     def submit(count: int) -> list[Future[Outcome]]:
         batch = list(islice(waiting, count))
         futures: list[Future[Outcome]] = client.map(partial(attempt, task), batch, pure=False)
-        keys.update(zip(futures, (unit.key for unit in batch), strict=True))
+        given.update(zip(futures, batch, strict=True))
         return futures
 
     running = as_completed(submit(TASKS_PER_THREAD * threads))
     # What ended meanwhile is fetched at once: a round trip each would cost more than short units.
     for ended in running.batches():
         running.update(submit(len(ended)))
-        found = client.gather([future for future in ended if future.status == "finished"])
-        yield from found
-        yield from (_lost(f, keys[f]) for f in ended if f.status != "finished")
+        whole = [future for future in ended if future.status == "finished"]
+        yield from client.gather(whole)
+        suspects += [given[future] for future in ended if future.status != "finished"]
         for future in ended:
-            del keys[future]
+            del given[future]
+    # A worker's death is blamed on all that it held; alone, only the one that kills dies again.
+    for unit in suspects:
+        yield _alone(client.submit(attempt, task, unit, pure=False), unit.key)
 
 
 def worker_bytes(machines: Machines) -> int:
@@ -99,8 +104,10 @@ def worker_bytes(machines: Machines) -> int:
     return min(shares, default=int(MEMORY_LIMIT))
 
 
-def _lost(future: Future[Outcome], key: str) -> Outcome:
+def _alone(future: Future[Outcome], key: str) -> Outcome:
     error = future.exception()
+    if error is None:
+        return future.result()
     cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     return Outcome(key=key, status="failed", cause=cause)
 

@@ -65,6 +65,7 @@ def make_map(
         cube=source.path.resolve(),
         model=model.resolve(),
         weights_sha256=bundle.weights_sha256,
+        temperature=bundle.temperature,
         out=store.path.resolve(),
     )
     store.put(SOURCES, job.model_dump_json(include={"cube", "model"}).encode())
@@ -123,6 +124,7 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
         arguments={
             "cube": source.store.plan.digest,
             "model": bundle.weights_sha256,
+            "temperature": bundle.temperature,
             "window": bundle.window,
             "halo": bundle.halo,
             "legend": None if bundle.legend is None else bundle.legend.digest,

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,12 +54,14 @@ class Job(Frozen):
         cube: Where the cube is, for any process.
         model: Absolute path of the bundle.
         weights_sha256: Digest of the bundle's weights.
+        temperature: What logits are divided by.
         out: Where the map is, for any process.
     """
 
     cube: Location
     model: Path
     weights_sha256: str
+    temperature: float
     out: Location
 
 
@@ -72,7 +75,8 @@ def map_unit(job: Job, unit: MapUnit) -> Evidence:
     bundle, legend, segmenter = _model(job.model, job.weights_sha256)
     cube, store = Cube.open(job.cube), Store.open(job.out, "map")
     lattice = checked_lattice(bundle.window, bundle.halo)
-    blended = _blended(cube, unit, segmenter, lattice, len(legend.classes))
+    network = _Network(segmenter, job.temperature)
+    blended = _blended(cube, unit, network, lattice, len(legend.classes))
     landcover, confidence = _coded(blended, legend)
     zone = unit.tile.zone
     pixels = int(np.count_nonzero(landcover))
@@ -106,13 +110,18 @@ def _model(path: Path, sha256: str) -> tuple[Bundle, Legend, Segmenter]:
     return bundle, legend, segmenter.eval()
 
 
+class _Network(NamedTuple):
+    segmenter: Segmenter
+    temperature: float
+
+
 def _blended(
-    cube: Cube, unit: MapUnit, segmenter: Segmenter, lattice: Lattice, classes: int
+    cube: Cube, unit: MapUnit, network: _Network, lattice: Lattice, classes: int
 ) -> Blended:
     grid = cube.spec.grid(unit.tile.zone)
     windows = lattice.covering(unit.window, grid.lattice_origin)
     around = _bounding(windows)
-    spec = segmenter.encoder.spec
+    spec = network.segmenter.encoder.spec
     places = cube.wanted([band.name for band in spec.bands], may_lack=spec.has_masks)
     periods = 1 + max(Place.of(band.array).later for band in spec.bands)
     present = {source.name for source in cube.bands(periods)}
@@ -125,10 +134,10 @@ def _blended(
         }
         for window in windows:
             part = _inner(stored, spec, window, around)
-            bands = _normalised(segmenter, part)
+            bands = _normalised(network.segmenter, part)
             is_seen = bands.is_valid[0].any(0).numpy()
             if is_seen.any():
-                blend.add(window, _probabilities(segmenter, bands), is_seen)
+                blend.add(window, _probabilities(network, bands), is_seen)
     return blend.result()
 
 
@@ -175,9 +184,9 @@ def _normalised(segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ 
 
 
 @torch.inference_mode()
-def _probabilities(segmenter: Segmenter, bands: Normalised) -> Float32[np.ndarray, "class y x"]:
-    logits = segmenter(bands.values, bands.is_absent)
-    probabilities: np.ndarray = torch.softmax(logits.float(), 1)[0].numpy()
+def _probabilities(network: _Network, bands: Normalised) -> Float32[np.ndarray, "class y x"]:
+    logits = network.segmenter(bands.values, bands.is_absent).float()
+    probabilities: np.ndarray = torch.softmax(logits / network.temperature, 1)[0].numpy()
     return probabilities
 
 

@@ -1,0 +1,89 @@
+"""From a model to one whose confidence can be believed: a temperature, fitted on other labels."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
+from sscl_geo.io.chips import Selection
+from sscl_geo.io.fields import Decoded, labelled, opened
+from sscl_geo.io.location import AnyLocation
+from sscl_geo.learn.batches import IGNORED
+from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.ops.calibration import fitted_temperature
+
+MOST_PIXELS = 200_000
+"""Labelled pixels that the temperature is fitted on, taken evenly."""
+
+
+def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: Path) -> Bundle:
+    """Write a bundle of the same weights with a temperature by which its logits are divided.
+
+    Args:
+        model: Bundle of a finetuned model.
+        imagery: A cube, or chips with labels of their own.
+        labels: Labels on the cube's pixels that the model did not learn from; None for chips.
+        out: Folder of the new bundle.
+
+    Raises:
+        InvalidInputError: The bundle cannot map, bands or legends do not fit, nothing is labelled,
+            or something stands at `out`.
+    """
+    if out.exists():
+        raise InvalidInputError(f"--out {out}: exists; choose another path")
+    bundle = read_card(model)
+    if bundle.legend is None:
+        raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
+    weights = read_weights(model, bundle)
+    segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes))
+    load_weights(segmenter, weights, str(model))
+    segmenter.eval()
+    names = [band.name for band in segmenter.encoder.spec.bands]
+    with tempfile.TemporaryDirectory() as cache:
+        pieces = labelled([opened(imagery)], [labels] if labels else [], names, Path(cache))
+        parts = [
+            _known(segmenter, piece, bundle.legend.indices(values), bundle.window)
+            for piece, values in pieces
+        ]
+    logits, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not len(classes):
+        raise InvalidInputError(f"{labels or imagery.path}: no labelled pixel lies on the imagery")
+    step = -(-len(classes) // MOST_PIXELS)
+    temperature = fitted_temperature(logits[::step], classes[::step].astype(np.int64))
+    return write_bundle(out, bundle.replace(temperature=temperature), weights)
+
+
+@torch.inference_mode()
+def _known(
+    segmenter: Segmenter, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
+) -> tuple[Float32[np.ndarray, "pixel class"], UInt8[np.ndarray, " pixel"]]:
+    """Return the logits and classes of a piece's labelled pixels, window by window."""
+    spec = segmenter.encoder.spec
+    factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
+    logits = [np.zeros((0, segmenter.head.layer.out_channels), np.float32)]
+    found = [np.zeros(0, np.uint8)]
+    for top in range(0, classes.shape[0], side):
+        for left in range(0, classes.shape[1], side):
+            here = classes[top : top + side, left : left + side]
+            if (here == IGNORED).all():
+                continue
+            stored = {
+                name: torch.from_numpy(np.array(piece.arrays[name][:, *_part(top, left, side, f)]))
+                for name, f in factor.items()
+            }
+            bands = segmenter.encoder.normalise({n: array[None] for n, array in stored.items()})
+            scores = segmenter(bands.values, bands.is_absent)[0].float().numpy()
+            logits.append(scores[:, here != IGNORED].T)
+            found.append(here[here != IGNORED])
+    return np.concatenate(logits), np.concatenate(found)
+
+
+def _part(top: int, left: int, side: int, factor: int) -> tuple[slice, slice]:
+    y, x = (slice(s // factor, (s + side) // factor) for s in (top, left))
+    return y, x

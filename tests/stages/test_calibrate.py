@@ -1,0 +1,46 @@
+"""Calibration: the same classes, and a confidence that fits labels better."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.io.bundle import read_card
+from sscl_geo.io.chips import Selection
+from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.calibrate import calibrate
+from sscl_geo.stages.map import make_map
+
+
+def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
+    learned: Any, tmp_path: Path
+) -> None:
+    imagery = Selection(path=learned.cube)
+    bundle = calibrate(learned.model, imagery, learned.labels, tmp_path / "sure")
+    assert bundle.temperature != 1
+    assert bundle.weights_sha256 == read_card(learned.model).weights_sha256
+    maps = {}
+    for name, model in (("before", learned.model), ("after", tmp_path / "sure")):
+        make_map(learned.cube, model, tmp_path / f"{name}.zarr", Machines())
+        maps[name] = xarray.open_zarr(tmp_path / f"{name}.zarr", group="epsg32633")
+    same = maps["before"].landcover.values == maps["after"].landcover.values
+    # Blended windows may change sides where two classes are alike.
+    assert same.mean() > 0.98
+    known = maps["before"].landcover.values != 0
+    before, after = (maps[name].confidence.values[known] for name in maps)
+    gap = np.nanmean(after) - np.nanmean(before)
+    assert gap < 0 if bundle.temperature > 1 else gap > 0
+
+
+def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(learned: Any, tmp_path: Path) -> None:
+    imagery = Selection(path=learned.cube)
+    with pytest.raises(InvalidInputError, match="is an encoder"):
+        calibrate(learned.encoder, imagery, learned.labels, tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="a cube needs labels"):
+        calibrate(learned.model, imagery, None, tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="exists; choose another"):
+        calibrate(learned.model, imagery, learned.labels, tmp_path)
+    assert not (tmp_path / "out").exists()
