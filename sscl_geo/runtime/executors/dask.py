@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, as_completed, wait
 from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
@@ -20,6 +20,9 @@ from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
 TASKS_PER_THREAD = 8
 CONNECT_SECONDS = 10
+FETCH_SECONDS = 30
+ATTEMPTS = 3
+"""How often a unit is done again whose outcome went down with a worker."""
 
 # A paused worker hangs a job and a dying one is replaced, so nothing pauses or spills.
 _SETTINGS = {
@@ -80,14 +83,46 @@ def _outcomes(
     # What ended meanwhile is fetched at once: a round trip each would cost more than short units.
     for ended in running.batches():
         running.update(submit(len(ended)))
-        whole = [future for future in ended if future.status == "finished"]
-        yield from client.gather(whole)
-        suspects += [given[future] for future in ended if future.status != "finished"]
-        for future in ended:
-            del given[future]
+        found = _fetched(client, [future for future in ended if future.status == "finished"])
+        yield from found
+        known = {outcome.key for outcome in found}
+        units_ended = [given.pop(future) for future in ended]
+        suspects += [unit for unit in units_ended if unit.key not in known]
     # A worker's death is blamed on all that it held; alone, only the one that kills dies again.
     for unit in suspects:
-        yield _alone(client.submit(attempt, task, unit, pure=False), unit.key)
+        yield _alone(client, task, unit)
+
+
+def _fetched(client: Client, futures: list[Future[Outcome]]) -> list[Outcome]:
+    """Return the outcomes that can be had; a worker may have died with some after they ended.
+
+    Dask may then wait for ever for them, so this does not.
+    """
+
+    async def gathered() -> list[Outcome]:
+        outcomes: list[Outcome] = await client.gather(futures, errors="skip", asynchronous=True)
+        return outcomes
+
+    try:
+        found: list[Outcome] = client.sync(gathered, callback_timeout=FETCH_SECONDS)
+    except TimeoutError:
+        return []
+    return found
+
+
+def _alone(client: Client, task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
+    cause = "its outcome could not be fetched from its workers, which died"
+    for _ in range(ATTEMPTS):
+        future = client.submit(attempt, task, unit, pure=False)
+        wait([future])
+        error = None if future.status == "finished" else future.exception()
+        if error is not None:
+            cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            break
+        found = _fetched(client, [future])
+        if found:
+            return found[0]
+    return Outcome(key=unit.key, status="failed", cause=cause)
 
 
 def worker_bytes(machines: Machines) -> int:
@@ -104,20 +139,12 @@ def worker_bytes(machines: Machines) -> int:
     return min(shares, default=int(MEMORY_LIMIT))
 
 
-def _alone(future: Future[Outcome], key: str) -> Outcome:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    return Outcome(key=key, status="failed", cause=cause)
-
-
 @contextmanager
 def _client(machines: Machines) -> Iterator[Client]:
     if machines.address is None:
         with (
             LocalCluster(
-                n_workers=machines.workers, threads_per_worker=1, dashboard_address=None
+                n_workers=machines.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
             ) as cluster,
             Client(cluster) as client,
         ):
