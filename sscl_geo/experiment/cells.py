@@ -172,11 +172,15 @@ def _judged_classical(job: Job, learner: _Learner, describe: "partial[np.ndarray
 
 def _judged_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Assessment:
     out = job.out / unit.key
+    study = job.experiment.study_of(unit.system, unit.seed)
+    everything = (Selection(path=job.chips, samples=job.train),)
     request = FinetuneRequest(
         imagery=(Selection(path=job.chips, samples=chosen),),
         encoder=job.encoder(unit.system, unit.seed),
-        study=job.experiment.study_of(unit.system, unit.seed),
-        unlabelled=(Selection(path=job.chips, samples=job.train),),
+        study=study,
+        unlabelled=everything if study.finetune.settings.teacher.weight else (),
+        # As an encoder's: no system sees better scaled bands than another.
+        statistics=everything,
     )
     bundle = finetune(request, out, Ranks())
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))

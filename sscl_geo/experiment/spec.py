@@ -124,7 +124,12 @@ class Experiment(Frozen):
         if unknown:
             raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
         for name in self.systems:
-            self.study_of(name)
+            study, other = self.study_of(name), self.systems[name].of
+            if other is not None and _network(study) != _network(self.study_of(other)):
+                raise InvalidInputError(
+                    f"system {name}: takes the encoder of {other}, and so its inputs, features and "
+                    "backbone; give it the same"
+                )
         return self
 
     def study_of(self, name: str, seed: int = 0) -> Study:
@@ -153,6 +158,10 @@ class Experiment(Frozen):
             return self.encoder_system(other)
         has_own = self.systems[name].forest is None and bool(self.study_of(name).pretexts)
         return name if has_own else None
+
+
+def _network(study: Study) -> tuple[object, ...]:
+    return study.periods, study.inputs, study.features, study.backbone, study.has_masks
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

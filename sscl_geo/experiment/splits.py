@@ -50,8 +50,20 @@ def _by_place(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
 
 
 def _by_part(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
+    known = {chip.part for chip in chips}
+    for name in (spec.test, spec.validation):
+        if name not in known and name != "none":
+            raise InvalidInputError(
+                f"split by part: {name!r} is none of {', '.join(sorted(known))}; `none` takes none"
+            )
     kind = {spec.validation: 1, spec.test: 2}
-    return [kind.get(chip.part, 0) for chip in chips]
+    kinds = [kind.get(chip.part, 0) for chip in chips]
+    sides = {(chip.place, one) for chip, one in zip(chips, kinds, strict=True)}
+    if len(sides) > len({chip.place for chip in chips}):
+        raise InvalidInputError(
+            "split by part: chips of one place are in two parts; split by place"
+        )
+    return kinds
 
 
 def subset(train: Sequence[int], count: LabelCount, seed: int) -> tuple[int, ...]:

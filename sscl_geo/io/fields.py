@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource, Place
 from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.inputs import BandInput
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes, Cube, Places, whole
 from sscl_geo.io.location import AnyLocation, location
@@ -85,6 +86,27 @@ def identities(imageries: Sequence[Imagery]) -> list[JsonValue]:
 def gsd(imagery: Imagery, band: BandSource) -> int:
     """Return the ground sampling distance in metres at which a band is stored."""
     return imagery.spec.gsd if isinstance(imagery, Chips) else band.place.gsd
+
+
+def check_stored_alike(imagery: Imagery, bands: Sequence[BandInput]) -> None:
+    """Let a network see only bands that are stored as those that it learned from.
+
+    Raises:
+        InvalidInputError: A band of the same name lies in another array or at another resolution,
+            as those of chips and of cubes do.
+    """
+    periods = 1 + max(Place.of(band.array).later for band in bands)
+    mine = {source.name: source for source in imagery.bands(periods)}
+    for band in bands:
+        source = mine.get(band.name)
+        if source is None:
+            continue
+        found = (source.place.key, gsd(imagery, source))
+        if found != (band.array, band.gsd):
+            raise InvalidInputError(
+                f"{imagery.path}: {band.name} is stored as {found[0]} at {found[1]} m, and the "
+                f"model learned it as {band.array} at {band.gsd} m; chips and cubes do not mix"
+            )
 
 
 def finest_gsd(imageries: Sequence[Imagery]) -> int:

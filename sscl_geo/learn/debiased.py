@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from sscl_geo.frozen import Frozen
 
+FEWEST = 2
+
 
 class DebiasedSpec(Frozen):
     """Numbers of the loss.
@@ -38,8 +40,19 @@ def debiased_loss(
         first: Vectors of one view; they are normalised here, in float32.
         second: Vectors of the other view of the same things, in the same order.
         spec: Numbers.
+
+    Of fewer than two things there is nothing to tell apart, and the loss is 0.
     """
-    vectors = F.normalize(torch.cat([first, second]).float(), dim=-1)
+    if len(first) < FEWEST:
+        return (first.sum() + second.sum()) * 0
+    with torch.autocast(first.device.type, enabled=False):
+        return _loss(first.float(), second.float(), spec)
+
+
+def _loss(
+    first: Float[Tensor, "sample dim"], second: Float[Tensor, "sample dim"], spec: DebiasedSpec
+) -> Float[Tensor, ""]:
+    vectors = F.normalize(torch.cat([first, second]), dim=-1)
     count = len(first)
     similar = (vectors @ vectors.T / spec.temperature).exp()
     partner = torch.arange(2 * count, device=vectors.device).roll(count)

@@ -22,9 +22,13 @@ def measure_statistics(encoder: Encoder, draw: Callable[[int], Batch]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
-    encoder.train()
+    encoder.eval()  # without dropout, as the statistics will be used
+    for norm in norms:
+        norm.train()
     with torch.no_grad():
         for step in range(STEPS):
-            encoder(encoder.normalise(draw(step).stored).values)
+            bands = encoder.normalise(draw(step).stored)
+            encoder(bands.values, bands.is_absent)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        norm.eval()

@@ -141,7 +141,7 @@ class Finetune(nn.Module):
         self.settings = settings
         self.average = _copied(segmenter) if settings.average else None
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self.register_buffer("shares", shares.clamp(min=1e-6), persistent=False)
+        self.register_buffer("shares", shares, persistent=False)
         self.register_buffer("groups", band_groups(segmenter.encoder.spec), persistent=False)
         self.register_buffer("sensors", _by_sensor(segmenter), persistent=False)
         if settings.protocol == "linear":
@@ -174,7 +174,7 @@ class Finetune(nn.Module):
         view = _View(bands.values, bands.is_valid, bands.is_absent)
         known, unknown = view.of(is_labelled), view.of(~is_labelled)
         known = self._withheld(known._replace(values=self._jittered(known, generator)), generator)
-        if self.average is None or not len(unknown.values):
+        if self.average is None or not self.settings.teacher.weight or not len(unknown.values):
             logits = self.segmenter(known.values, known.is_absent)
             return self._supervised(logits.float(), batch.labels[is_labelled])
         strong = degrade(
@@ -208,8 +208,12 @@ class Finetune(nn.Module):
         self, logits: Float[Tensor, "batch class y x"], labels: Int64[Tensor, "batch y x"]
     ) -> Float[Tensor, ""]:
         spec, shares = self.settings.loss, self.get_buffer("shares")
-        adjusted = logits + spec.prior * shares.log()[:, None, None]
-        weight = (shares / shares.mean()) ** -spec.frequency if spec.frequency else None
+        # A class without a label is neither favoured nor held down.
+        is_known = shares > 0
+        known = torch.where(is_known, shares, 1.0)
+        adjusted = logits + spec.prior * known.log()[:, None, None]
+        relative = torch.where(is_known, known / known[is_known].mean(), 1.0)
+        weight = relative**-spec.frequency if spec.frequency else None
         loss = F.cross_entropy(
             adjusted, labels, weight, ignore_index=IGNORED, label_smoothing=spec.smoothing
         )

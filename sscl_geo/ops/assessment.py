@@ -25,7 +25,7 @@ class Assessment(Frozen):
         nll: Mean negative log probability of the true class, in nats.
         ece: Expected calibration error: mean gap of confidence and accuracy over bins.
         boundary_f1: Harmonic mean of the shares of mapped borders near a true one and of true
-            borders near a mapped one; None where there is no border (Csurka et al. 2013).
+            borders near a mapped one; None where neither has a border (Csurka et al. 2013).
     """
 
     scores: Evaluation
@@ -77,8 +77,8 @@ class Tally:
         _, confidence, right = self._bins
         near_true, mapped, near_mapped, true = self._borders.tolist()
         f1 = None
-        if mapped and true:
-            precision, recall = near_true / mapped, near_mapped / true
+        if mapped or true:
+            precision, recall = near_true / max(mapped, 1), near_mapped / max(true, 1)
             f1 = 2 * precision * recall / max(precision + recall, SMALLEST)
         return Assessment(
             scores=evaluation(self._matrix, self._legend),

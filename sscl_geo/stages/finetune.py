@@ -16,7 +16,16 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, labelled, opened
+from sscl_geo.io.fields import (
+    Imagery,
+    absolute,
+    check_stored_alike,
+    decoded,
+    finest_gsd,
+    identities,
+    labelled,
+    opened,
+)
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
@@ -52,6 +61,8 @@ class FinetuneRequest(Frozen):
         encoder: Bundle of an encoder; None starts from the study's init.
         study: The numbers; the network is the encoder's if there is one.
         unlabelled: Cubes or chips of which a teacher labels what it is sure of.
+        statistics: What means and spreads of bands are measured on, without an encoder that knows
+            them; the imagery itself if empty.
     """
 
     imagery: tuple[Selection, ...]
@@ -59,6 +70,7 @@ class FinetuneRequest(Frozen):
     encoder: Path | None = None
     study: Study
     unlabelled: tuple[Selection, ...] = ()
+    statistics: tuple[Selection, ...] = ()
 
 
 class _Job(Frozen):
@@ -94,8 +106,21 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     if began and (out / CARD).exists():
         _clear(out)
         return read_card(out)
-    network = _network(study, imagery, encoder, out.resolve() / CACHE)
+    measured = [opened(selection) for selection in request.statistics] or imagery
+    network = (
+        _network_of(encoder, imagery)
+        if encoder is not None
+        else study.network(
+            measured_inputs(measured, study.periods, study.inputs, out.resolve() / CACHE),
+            finest_gsd(imagery),
+        )
+    )
     study.finetune.settings.check(has_masks=network.has_masks)
+    if bool(study.finetune.settings.teacher.weight) != bool(request.unlabelled):
+        raise InvalidInputError(
+            "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
+            "study's finetune.settings.teacher.weight, or neither"
+        )
     job = _Job(
         request=_absolute(request), network=network, legend=legend, cache=out.resolve() / CACHE
     )
@@ -197,15 +222,11 @@ def _legend(request: FinetuneRequest, imagery: Sequence[Imagery]) -> Legend:
     return Legend.model_validate(legends[0][1])
 
 
-def _network(
-    study: Study, imagery: Sequence[Imagery], encoder: Bundle | None, cache: Path
-) -> NetworkSpec:
-    if encoder is None:
-        bands = measured_inputs(imagery, study.periods, study.inputs, cache)
-        return study.network(bands, finest_gsd(imagery))
+def _network_of(encoder: Bundle, imagery: Sequence[Imagery]) -> NetworkSpec:
     network = NetworkSpec.model_validate(encoder.network)
     for one in imagery:
         one.wanted([band.name for band in network.bands])
+        check_stored_alike(one, network.bands)
     return network
 
 
@@ -213,6 +234,7 @@ def _absolute(request: FinetuneRequest) -> FinetuneRequest:
     return request.replace(
         imagery=tuple(absolute(selection) for selection in request.imagery),
         unlabelled=tuple(absolute(selection) for selection in request.unlabelled),
+        statistics=tuple(absolute(selection) for selection in request.statistics),
         labels=tuple(path.resolve() for path in request.labels),
         encoder=None if request.encoder is None else request.encoder.resolve(),
     )
@@ -226,6 +248,7 @@ def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle 
             "imagery": identities(imagery),
             "labels": [Classes.open(path, "labels").store.plan.digest for path in request.labels],
             "unlabelled": identities([opened(one) for one in request.unlabelled]),
+            "statistics": identities([opened(one) for one in request.statistics]),
             "encoder": None if encoder is None else encoder.weights_sha256,
             "study": request.study.model_dump(mode="json", exclude={"pretexts"}),
         },

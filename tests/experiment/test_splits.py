@@ -40,11 +40,14 @@ def test_a_smaller_subset_is_the_beginning_of_a_larger_one(seed: int, one: int, 
 
 
 def test_parts_of_the_makers_are_taken_as_they_are() -> None:
-    chips = [Chip(id=str(n), place="p", part=part) for n, part in enumerate(["0", "validation"])]
+    chips = [Chip(id=str(n), place=part, part=part) for n, part in enumerate(["0", "validation"])]
     split = split_chips(chips, SplitSpec(by="part", test="validation", validation="none"))
     assert split == ((0,), (), (1,))
-    with pytest.raises(InvalidInputError, match="0 test; change `test`"):
-        split_chips(chips, SplitSpec(by="part", test="winter"))
+    with pytest.raises(InvalidInputError, match="'winter' is none of 0, validation"):
+        split_chips(chips, SplitSpec(by="part", test="winter", validation="none"))
+    shared = [chip.model_copy(update={"place": "p"}) for chip in chips]
+    with pytest.raises(InvalidInputError, match="chips of one place are in two parts"):
+        split_chips(shared, SplitSpec(by="part", test="validation", validation="none"))
 
 
 def test_more_labels_than_chips_are_refused() -> None:

@@ -71,4 +71,6 @@ def test_a_border_two_pixels_off_is_found_and_one_further_is_not() -> None:
     labels = halves(10)
     scores = [tallied((labels, sure(halves(c)))).assessment().boundary_f1 for c in (10, 12, 13)]
     assert scores == [1.0, 1.0, 0.0]
-    assert tallied((np.full((20, 20), 10, np.uint8), sure(labels))).assessment().boundary_f1 is None
+    flat = np.full((20, 20), 10, np.uint8)
+    assert tallied((labels, sure(flat))).assessment().boundary_f1 == 0
+    assert tallied((flat, sure(flat))).assessment().boundary_f1 is None

@@ -44,7 +44,9 @@ class CoRe(nn.Module):
         groups = self.get_buffer("groups")
         degraded = degrade(bands.values, groups, self.settings.degradation, generator)
         size = (bands.values.shape[2], bands.values.shape[3])
-        rebuilt = self.head(self.encoder(degraded.bands, degraded.is_dropped), size)
+        rebuilt = self.head(
+            self.encoder(degraded.bands, degraded.is_dropped | bands.is_absent), size
+        )
         error = (rebuilt - bands.values).abs() * bands.is_valid
         loss: Tensor = error.sum() / bands.is_valid.sum().clamp(min=1)
         return loss

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.debiased import DebiasedSpec, debiased_loss
+from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.views import View, on_the_image
 
@@ -78,9 +79,10 @@ class PixIF(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the sum of the terms of pixels, images and sensors."""
-        images = self.encoder.normalise(batch.stored).values
+        bands: Normalised = self.encoder.normalise(batch.stored)
+        images, is_absent = bands.values, bands.is_absent
         view = _moved(images, generator)
-        maps = [self.encoder(view.images), self.encoder(images)]
+        maps = [self.encoder(seen, is_absent) for seen in (view.images, images)]
         spec = self.settings.contrast
         loss = debiased_loss(*self._pixels(maps, view, images, generator), spec)
         pooled = [self.image_head(context.mean((2, 3))) for context in maps]
@@ -94,9 +96,10 @@ class PixIF(nn.Module):
     def _of_sensor(
         self, images: Float[Tensor, "batch band y x"], bands: list[int]
     ) -> Float[Tensor, "batch dim"]:
-        only = torch.zeros_like(images)
-        only[:, bands] = images[:, bands]
-        vectors: Tensor = self.image_head(self.encoder(only).mean((2, 3)))
+        is_absent = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
+        is_absent[:, bands] = False
+        only = images.masked_fill(is_absent[:, :, None, None], 0.0)
+        vectors: Tensor = self.image_head(self.encoder(only, is_absent).mean((2, 3)))
         return vectors
 
     def _pixels(

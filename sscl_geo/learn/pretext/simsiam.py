@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.degradations import DegradationSpec
+from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.views import drawn_view, on_the_image
 
@@ -67,10 +68,11 @@ class SimSiam(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the negative cosine of predictions with the other view's projections."""
-        images = self.encoder.normalise(batch.stored).values
+        bands: Normalised = self.encoder.normalise(batch.stored)
+        images = bands.values
         smallest, blur = self.settings.smallest_crop, self.settings.blur
         views = [drawn_view(images, smallest, blur, generator) for _ in range(2)]
-        maps = [self.encoder(view.images) for view in views]
+        maps = [self.encoder(view.images, bands.is_absent) for view in views]
         if self.settings.level == "image":
             pooled = [context.mean((2, 3), keepdim=True) for context in maps]
             projected = [self.projection(one) for one in pooled]

@@ -159,13 +159,14 @@ def _first_pass(
     mean_square = (blocks**2).mean((1, 2))
     parts = bands.reshape(*bands.shape[:2], -1, BLOCK * BLOCK)
     energy = (parts**2).mean((1, 3), keepdims=True)
-    gain = np.maximum(energy - share * mean_square[:, None, None, None], 0) / np.maximum(
-        energy, 1e-30
-    )
+    # The transform is not orthonormal: each sub-band passes a share of white noise on.
+    passed = (forward**2).sum(1).reshape(-1, BLOCK * BLOCK).mean(1)[None, None, :, None]
+    noise_energy = share * mean_square[:, None, None, None] * passed
+    gain = np.maximum(energy - noise_energy, 0) / np.maximum(energy, 1e-30)
     gain[:, :, -1] = 1  # the coarsest approximation is not shrunk
     shrunk = (parts * gain).reshape(bands.shape)
     restored = np.einsum("ms,bmw,pw->bsp", stack, shrunk, back, optimize=True)
-    residual = share * mean_square * (gain**2).mean((1, 2, 3))
+    residual = (noise_energy * gain**2).mean((1, 2, 3))
     average = _Average(amplitude.shape)
     average.add(restored, 1 / np.maximum(residual, 1e-30), corners, chosen)
     return np.asarray(np.maximum(average.result(amplitude), 1e-6 * amplitude))

@@ -4,14 +4,16 @@ A bounded window of tasks is submitted at a time, so that the scheduler's load d
 the plan.
 """
 
-from asyncio import CancelledError
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed, wait
+from distributed import Client, Future, LocalCluster, wait
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
@@ -20,7 +22,8 @@ from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
 TASKS_PER_THREAD = 8
 CONNECT_SECONDS = 10
-FETCH_SECONDS = 30
+FETCH_SECONDS, ONE_SECONDS = 30.0, 3.0
+POLL_SECONDS, MISSING_SECONDS = 5.0, 60.0
 ATTEMPTS = 3
 """How often a unit is done again whose outcome went down with a worker."""
 
@@ -30,7 +33,7 @@ _SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
-    "distributed.scheduler.allowed-failures": 5,
+    "distributed.scheduler.allowed-failures": 2,
 }
 
 
@@ -39,8 +42,8 @@ def execute(
 ) -> Iterator[Outcome]:
     """Yield the outcome of every unit, as they finish.
 
-    A unit whose worker dies is tried on another; after five deaths it waits for the end, when it is
-    tried alone, and fails only if its workers die again.
+    A unit whose worker dies is tried on another; after three deaths it waits for the end, when it
+    is tried alone, and fails only if its workers die again.
 
     Raises:
         InvalidInputError: No scheduler answers at the address.
@@ -48,14 +51,20 @@ def execute(
     """
     if not units:
         return
-    with dask.config.set(_SETTINGS), _client(machines) as client:
-        yield from _lost_told(_outcomes(client, task, units, machines))
+    suspects: list[UnitT] = []
+    with dask.config.set(_SETTINGS):
+        with _client(machines) as client:
+            yield from _lost_told(_outcomes(client, task, units, suspects))
+        # A worker's death is blamed on all that it held; alone, only the one that kills dies again.
+        for unit in suspects:
+            with _client(machines.replace(workers=1)) as client:
+                yield from _lost_told(_alone(client, task, unit))
 
 
 def _lost_told(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
     try:
         yield from outcomes
-    except (CommClosedError, CancelledError, OSError) as error:
+    except (CommClosedError, ClosedClientError, CancelledError, OSError) as error:
         raise ClusterError(
             f"the Dask scheduler was lost ({type(error).__name__}); start one, and run the same "
             "command again"
@@ -66,34 +75,53 @@ def _outcomes(
     client: Client,
     task: Callable[[UnitT], Evidence],
     units: Sequence[UnitT],
-    machines: Machines,
+    suspects: list[UnitT],
 ) -> Iterator[Outcome]:
-    threads = max(sum(client.nthreads().values()), machines.workers)
+    """Yield outcomes; units that went down with their workers are put among the suspects."""
     waiting = iter(units)
     given: dict[Future[Outcome], UnitT] = {}
-    suspects: list[UnitT] = []
 
-    def submit(count: int) -> list[Future[Outcome]]:
+    def submit(count: int) -> None:
         batch = list(islice(waiting, count))
         futures: list[Future[Outcome]] = client.map(partial(attempt, task), batch, pure=False)
         given.update(zip(futures, batch, strict=True))
-        return futures
 
-    running = as_completed(submit(TASKS_PER_THREAD * threads))
-    # What ended meanwhile is fetched at once: a round trip each would cost more than short units.
-    for ended in running.batches():
-        running.update(submit(len(ended)))
+    submit(TASKS_PER_THREAD * max(sum(client.nthreads().values()), 1))
+    while given:
+        ended = _ended(client, list(given))
+        if ended is None:
+            raise ClusterError(
+                "the Dask cluster has lost all its workers; start some, and run the same command "
+                "again"
+            )
+        if any(future.status == "cancelled" for future in ended):
+            raise CancelledError
+        submit(len(ended))
+        # What ended meanwhile is fetched at once: a round trip each would cost more than short
+        # units.
         found = _fetched(client, [future for future in ended if future.status == "finished"])
         yield from found
         known = {outcome.key for outcome in found}
-        units_ended = [given.pop(future) for future in ended]
-        suspects += [unit for unit in units_ended if unit.key not in known]
-    # A worker's death is blamed on all that it held; alone, only the one that kills dies again.
-    for unit in suspects:
-        yield _alone(client, task, unit)
+        tried = [given.pop(future) for future in ended]
+        suspects += [unit for unit in tried if unit.key not in known]
 
 
-def _fetched(client: Client, futures: list[Future[Outcome]]) -> list[Outcome]:
+def _ended(client: Client, futures: list[Future[Outcome]]) -> list[Future[Outcome]] | None:
+    """Wait for units to end, however long; None if there has been no worker for a minute."""
+    missing_since = None
+    while True:
+        try:
+            return list(wait(futures, POLL_SECONDS, "FIRST_COMPLETED").done)
+        except TimeoutError:
+            has_worker = bool(client.scheduler_info(n_workers=-1)["workers"])
+            missing_since = None if has_worker else missing_since or time.monotonic()
+            if missing_since and time.monotonic() - missing_since > MISSING_SECONDS:
+                return None
+
+
+def _fetched(
+    client: Client, futures: list[Future[Outcome]], seconds: float = FETCH_SECONDS
+) -> list[Outcome]:
     """Return the outcomes that can be had; a worker may have died with some after they ended.
 
     Dask may then wait for ever for them, so this does not.
@@ -104,25 +132,31 @@ def _fetched(client: Client, futures: list[Future[Outcome]]) -> list[Outcome]:
         return outcomes
 
     try:
-        found: list[Outcome] = client.sync(gathered, callback_timeout=FETCH_SECONDS)
+        found: list[Outcome] = client.sync(gathered, callback_timeout=seconds)
     except TimeoutError:
-        return []
+        if len(futures) == 1:
+            return []
+        return [one for future in futures for one in _fetched(client, [future], ONE_SECONDS)]
     return found
 
 
-def _alone(client: Client, task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
-    cause = "its outcome could not be fetched from its workers, which died"
+def _alone(client: Client, task: Callable[[UnitT], Evidence], unit: UnitT) -> Iterator[Outcome]:
+    """Yield the outcome of a unit that nothing else runs beside."""
+    cause = "KilledWorker: its workers died, and none came back"
     for _ in range(ATTEMPTS):
         future = client.submit(attempt, task, unit, pure=False)
-        wait([future])
-        error = None if future.status == "finished" else future.exception()
-        if error is not None:
+        ended = _ended(client, [future])
+        if ended is None:
+            break
+        if future.status == "error":
+            error = future.exception()
             cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             break
         found = _fetched(client, [future])
         if found:
-            return found[0]
-    return Outcome(key=unit.key, status="failed", cause=cause)
+            yield found[0]
+            return
+    yield Outcome(key=unit.key, status="failed", cause=cause)
 
 
 def worker_bytes(machines: Machines) -> int:

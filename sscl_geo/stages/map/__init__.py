@@ -10,6 +10,7 @@ from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
+from sscl_geo.io.fields import check_stored_alike
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import map_layout
 from sscl_geo.io.location import AnyLocation, Location, location
@@ -57,6 +58,7 @@ def make_map(
     legend = _checked_legend(bundle, model)
     network = NetworkSpec.model_validate(bundle.network)
     source.wanted([band.name for band in network.bands], may_lack=network.has_masks)
+    check_stored_alike(source, network.bands)
     grids = tuple(
         grid.retiled(grid.tile_px if tile_px is None else tile_px) for grid in source.spec.grids
     )
