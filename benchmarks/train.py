@@ -9,6 +9,7 @@ against METHOD's arithmetic of 12 N² P bytes of logits. The last line is one JS
 """
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -222,8 +223,6 @@ def memory_ratio() -> float:
 
 def measure_memory() -> None:
     """Print the growth of this process's peak over one loss and gradient."""
-    import resource  # noqa: PLC0415
-
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     loss_ours()
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -17,7 +17,7 @@ IGNORED = 255
 """Class index of a pixel without a label."""
 
 ALIGNMENT = 2
-"""Patches start at multiples of this many 10 m pixels, so that 20 m pixels stay whole."""
+"""Patches start at multiples of this many pixels, so that those twice as large stay whole."""
 
 
 LARGE = 1 << 20
@@ -33,7 +33,7 @@ class Field(NamedTuple):
 
     Attributes:
         arrays: Stored numbers `(band, y, x)` of each array, at its own resolution.
-        labels: Positions of classes in the legend at 10 m, `IGNORED` where there is none; None if
+        labels: Positions of classes in the legend, `IGNORED` where there is none; None if
             the field is unlabelled.
     """
 
@@ -65,7 +65,7 @@ class DrawSpec(NamedTuple):
     """How patches are drawn.
 
     Attributes:
-        patch: Side in 10 m pixels, even.
+        patch: Side in pixels of the network, even.
         batch: Samples per step over all ranks.
         seed: Seed of everything drawn.
         sampling: `area` draws observed ground evenly; `fields` draws fields evenly, then a patch

@@ -35,7 +35,7 @@ class Schedule(Frozen):
         epochs: Number of epochs; there is a checkpoint after each.
         steps: Optimiser steps per epoch.
         batch: Samples per step over all ranks.
-        patch: Side of a patch in 10 m pixels.
+        patch: Side of a patch in pixels of the network.
         learning_rate: Peak rate of AdamW.
         head_learning_rate: Peak rate of new heads; `learning_rate` if None.
         weight_decay: Decoupled weight decay of AdamW.

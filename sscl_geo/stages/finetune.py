@@ -101,26 +101,17 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
             f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
         )
         raise InvalidInputError(message)
-    study.finetune.schedule.check(ranks.ranks)
+    network = None if encoder is None else _network_of(encoder, imagery)
+    _check(request, ranks, has_masks=study.has_masks if network is None else network.has_masks)
     began = begin(out, _plan(request, imagery, encoder))
     if began and (out / CARD).exists():
         _clear(out)
         return read_card(out)
-    measured = [opened(selection) for selection in request.statistics] or imagery
-    network = (
-        _network_of(encoder, imagery)
-        if encoder is not None
-        else study.network(
-            measured_inputs(measured, study.periods, study.inputs, out.resolve() / CACHE),
-            finest_gsd(imagery),
-        )
-    )
-    study.finetune.settings.check(has_masks=network.has_masks)
-    if bool(study.finetune.settings.teacher.weight) != bool(request.unlabelled):
-        raise InvalidInputError(
-            "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
-            "study's finetune.settings.teacher.weight, or neither"
-        )
+    if network is None:
+        measured = [opened(selection) for selection in request.statistics] or imagery
+        cache = out.resolve() / CACHE
+        bands = measured_inputs(measured, study.periods, study.inputs, cache)
+        network = study.network(bands, finest_gsd(imagery))
     job = _Job(
         request=_absolute(request), network=network, legend=legend, cache=out.resolve() / CACHE
     )
@@ -220,6 +211,24 @@ def _legend(request: FinetuneRequest, imagery: Sequence[Imagery]) -> Legend:
                 f"{path} has another legend than {legends[0][0]}; make both with one"
             )
     return Legend.model_validate(legends[0][1])
+
+
+def _check(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
+    """Let only numbers train that fit each other, before anything is written."""
+    finetune = request.study.finetune
+    finetune.schedule.check(ranks.ranks)
+    finetune.settings.check(has_masks=has_masks)
+    has_teacher = bool(finetune.settings.teacher.weight)
+    if has_teacher != bool(request.unlabelled):
+        raise InvalidInputError(
+            "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
+            "study's finetune.settings.teacher.weight, or neither"
+        )
+    if has_teacher and finetune.schedule.accumulate > 1:
+        raise InvalidInputError(
+            "finetune: accumulate does not go with a teacher, whose unlabelled samples would stand "
+            "in parts of their own; set it to 1"
+        )
 
 
 def _network_of(encoder: Bundle, imagery: Sequence[Imagery]) -> NetworkSpec:

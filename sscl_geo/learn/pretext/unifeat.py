@@ -48,6 +48,10 @@ class UniFeat(nn.Module):
         super().__init__()
         if len(encoder.spec.bands) < 2:  # noqa: PLR2004 - a pair
             raise InvalidInputError("UniFeat contrasts two bands; the cubes have only one")
+        if encoder.spec.features.layers == 0:
+            raise InvalidInputError(
+                "UniFeat trains the feature extractor; features.layers 0 has none, so leave it out"
+            )
         self.settings = settings
         self.normalise = encoder.normalise
         self.features = encoder.features

@@ -47,7 +47,7 @@ def execute(
 
     Raises:
         InvalidInputError: No scheduler answers at the address.
-        ClusterError: The scheduler was lost.
+        ClusterError: The scheduler was lost, or for a minute all workers.
     """
     if not units:
         return
