@@ -4,7 +4,7 @@ He et al. 2016, "Deep residual learning for image recognition"; dilations as in 
 "Rethinking atrous convolution for semantic image segmentation".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,29 @@ class Merge(nn.Module):
         raised = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
         joined: Tensor = self.join(torch.cat([raised, self.lateral(fine)], 1))
         return joined
+
+
+class Ascent(nn.Module):
+    """Joins a coarse map with finer ones, one after the other, up to the finest.
+
+    Args:
+        coarsest: Planes of the coarsest map.
+        finer: Planes of the finer ones, the coarser first.
+        width: Planes of every joined map.
+    """
+
+    def __init__(self, coarsest: int, finer: Sequence[int], width: int) -> None:
+        super().__init__()
+        coarse = (coarsest, *[width] * (len(finer) - 1))
+        self.joins = nn.ModuleList(
+            [Merge(below, fine, width) for below, fine in zip(coarse, finer, strict=True)]
+        )
+
+    def forward(self, coarsest: Tensor, finer: Sequence[Tensor]) -> Tensor:
+        """Return the joined map at the size of the finest."""
+        for join, fine in zip(self.joins, finer, strict=True):
+            coarsest = join(coarsest, fine)
+        return coarsest
 
 
 def _stages(spec: BackboneSpec) -> Iterator[nn.Module]:

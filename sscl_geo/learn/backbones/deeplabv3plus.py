@@ -8,7 +8,7 @@ full-resolution features of the single-channel extractor, which the letter's net
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sscl_geo.learn.resnet import Merge, Pyramid, ResNet
+from sscl_geo.learn.resnet import Ascent, Pyramid, ResNet
 from sscl_geo.learn.spec import BackboneSpec
 
 
@@ -25,14 +25,12 @@ class DeepLabV3Plus(nn.Module):
         width = spec.context_width
         self.resnet = ResNet(planes, spec)
         self.pyramid = Pyramid(self.resnet.widths[-1], spec)
-        self.first = Merge(width, self.resnet.widths[0], width)
-        self.second = Merge(width, planes, width)
+        self.ascent = Ascent(width, (self.resnet.widths[0], planes), width)
 
     def forward(
         self, features: Float[Tensor, "batch plane y x"]
     ) -> Float[Tensor, "batch context y x"]:
         """Return the penultimate map, at the size of the input."""
         stages = self.resnet(features).stages
-        joined = self.first(self.pyramid(stages[-1]), stages[0])
-        context: Tensor = self.second(joined, features)
+        context: Tensor = self.ascent(self.pyramid(stages[-1]), (stages[0], features))
         return context

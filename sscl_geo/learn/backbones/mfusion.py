@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.learn.resnet import BasicBlock, Merge, convolution
+from sscl_geo.learn.resnet import Ascent, BasicBlock, convolution
 from sscl_geo.learn.spec import BackboneSpec
 
 STAGES = 3
@@ -40,14 +40,7 @@ class MFusion(nn.Module):
             )
         self.branches = nn.ModuleList([_Branch(split, spec.width) for split in self.splits])
         widths = [len(self.splits) * spec.width * factor for factor in (4, 2, 1, 1)]
-        fine = [*widths[1:], planes]
-        coarse = [widths[0], *[spec.context_width] * (len(fine) - 1)]
-        self.joins = nn.ModuleList(
-            [
-                Merge(below, skip, spec.context_width)
-                for below, skip in zip(coarse, fine, strict=True)
-            ]
-        )
+        self.ascent = Ascent(widths[0], [*widths[1:], planes], spec.context_width)
 
     def forward(
         self, features: Float[Tensor, "batch plane y x"]
@@ -56,9 +49,7 @@ class MFusion(nn.Module):
         parts = torch.split(features, self.splits, 1)
         maps = [branch(part) for branch, part in zip(self.branches, parts, strict=True)]
         joined = [torch.cat(level, 1) for level in zip(*maps, strict=True)]
-        context: Tensor = joined[-1]
-        for join, fine in zip(self.joins, (*joined[-2::-1], features), strict=True):
-            context = join(context, fine)
+        context: Tensor = self.ascent(joined[-1], (*joined[-2::-1], features))
         return context
 
 

@@ -7,7 +7,7 @@ join takes the full-resolution features of the single-channel extractor. `rates`
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sscl_geo.learn.resnet import Merge, ResNet
+from sscl_geo.learn.resnet import Ascent, ResNet
 from sscl_geo.learn.spec import BackboneSpec
 
 
@@ -22,21 +22,14 @@ class UNet(nn.Module):
     def __init__(self, planes: int, spec: BackboneSpec) -> None:
         super().__init__()
         self.resnet = ResNet(planes, spec)
-        fine = (*self.resnet.widths[-2::-1], spec.width, planes)
-        coarse = (self.resnet.widths[-1], *[spec.context_width] * (len(fine) - 1))
-        self.joins = nn.ModuleList(
-            [
-                Merge(below, skip, spec.context_width)
-                for below, skip in zip(coarse, fine, strict=True)
-            ]
-        )
+        finer = (*self.resnet.widths[-2::-1], spec.width, planes)
+        self.ascent = Ascent(self.resnet.widths[-1], finer, spec.context_width)
 
     def forward(
         self, features: Float[Tensor, "batch plane y x"]
     ) -> Float[Tensor, "batch context y x"]:
         """Return the penultimate map, at the size of the input."""
         maps = self.resnet(features)
-        context: Tensor = maps.stages[-1]
-        for join, fine in zip(self.joins, (*maps.stages[-2::-1], maps.stem, features), strict=True):
-            context = join(context, fine)
+        finer = (*maps.stages[-2::-1], maps.stem, features)
+        context: Tensor = self.ascent(maps.stages[-1], finer)
         return context

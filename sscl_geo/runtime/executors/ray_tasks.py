@@ -3,16 +3,14 @@
 For units that compute rather than read, such as the cells of an experiment; each takes one CPU.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import ray
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.runtime.ray_cluster import joined, resources
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
 TASKS_PER_CPU = 2
@@ -30,10 +28,10 @@ def execute(
     """
     if not units:
         return
-    with _cluster(machines):
+    with joined(machines.address, machines.workers):
         run: Any = ray.remote(max_retries=DEATHS)(attempt)
         waiting = iter(units)
-        window = TASKS_PER_CPU * max(int(_resources().get("CPU", 1)), 1)
+        window = TASKS_PER_CPU * max(int(resources().get("CPU", 1)), 1)
         running = {run.remote(task, unit): unit.key for unit in islice(waiting, window)}
         while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
@@ -59,37 +57,6 @@ def worker_bytes(machines: Machines) -> int:
     """
     if machines.address is None and not ray.is_initialized():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // machines.workers
-    with _cluster(machines):
-        resources = _resources()
-        return int(resources["memory"] / max(resources.get("CPU", 1), 1))
-
-
-def _resources() -> dict[str, float]:
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found
-
-
-@contextmanager
-def _cluster(machines: Machines) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
-    address = machines.address or os.environ.get("RAY_ADDRESS") or "local"
-    is_own = address == "local"
-    try:
-        ray.init(
-            address=address,
-            num_cpus=machines.workers if is_own else None,
-            include_dashboard=False if is_own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise InvalidInputError(
-            f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); start "
-            "one, or leave --ray out to use this machine"
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with joined(machines.address, machines.workers):
+        found = resources()
+        return int(found["memory"] / max(found.get("CPU", 1), 1))

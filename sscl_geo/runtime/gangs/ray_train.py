@@ -1,13 +1,11 @@
 """Ranks as workers of Ray Train."""
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import ray
 import torch
 from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
@@ -16,6 +14,7 @@ from torch import nn
 
 from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.runtime.gang import BOARD, Board, Metrics, Rank, Ranks
+from sscl_geo.runtime.ray_cluster import joined, resources
 
 CHECKPOINT = "checkpoint.pt"
 RUN = "run"
@@ -121,35 +120,14 @@ class _Loop:
 def session(spec: Ranks) -> Iterator[None]:
     """Hold a cluster for several jobs; a job outside of a session starts or joins its own."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_SECONDS)
-    if ray.is_initialized():
+    with joined(spec.address, spec.ranks):
+        _check_gpus(spec)
         yield
-        return
-    address = spec.address or os.environ.get("RAY_ADDRESS") or "local"
-    is_own = address == "local"
-    try:
-        ray.init(
-            address=address,
-            num_cpus=spec.ranks if is_own else None,
-            include_dashboard=False if is_own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise InvalidInputError(
-            f"--ray {address}: no Ray cluster answers there ({_cause(error)}); start one, or "
-            "leave --ray out to use this machine"
-        ) from None
-    _check_gpus(spec)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _check_gpus(spec: Ranks) -> None:
-    found = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    found = int(resources().get("GPU", 0))
     if spec.gpus and found < spec.ranks:
-        ray.shutdown()
         raise InvalidInputError(
             f"--gpu with {spec.ranks} ranks: the Ray cluster has {found} GPUs; give fewer "
             "--ranks, or leave --gpu out"
