@@ -110,6 +110,12 @@ def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment)
         smoke.replace(pairs=[["sscl2", "random"]])
 
 
+def test_an_encoder_of_another_network_is_refused(smoke: Experiment) -> None:
+    other = System(of="sscl", study={"features": {"width": 3}})
+    with pytest.raises(InvalidInputError, match="takes the encoder of sscl, and so its inputs"):
+        smoke.replace(systems={**smoke.systems, "other": other})
+
+
 @pytest.mark.cluster
 def test_ray_finds_what_this_process_finds(
     done: Path, chips: Chips, smoke: Experiment, tmp_path: Path

@@ -160,3 +160,14 @@ def test_a_folder_without_chips_is_told(tmp_path: Path, worldcover: Legend) -> N
         sen12ms.chip_source(tmp_path, None)
     with pytest.raises(InvalidInputError, match="is no npz of HLS chips"):
         hls_worldcover.chip_source(tmp_path / "absent.npz", worldcover)
+
+
+def test_half_a_part_of_the_contest_is_told(tmp_path: Path) -> None:
+    for number in range(101):
+        for kind in ("s1", "s2"):
+            name = f"ROIs0000_validation_{kind}_validation_p{number}.tif"
+            path = tmp_path / "ROIs0000_validation" / f"{kind}_validation" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    with pytest.raises(InvalidInputError, match="'validation' of DFC2020 has 101 chips, not 986"):
+        sen12ms.chip_source(tmp_path, None)

@@ -13,6 +13,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.init import initialise
 from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.resnet import ResNet
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 
@@ -84,6 +85,11 @@ def test_imagenet_weights_make_the_same_maps_as_torchvisions_network(
     for stage, layer in zip(found[:3], (theirs.layer1, theirs.layer2, theirs.layer3), strict=True):
         x = layer(x)
         assert torch.allclose(stage, x, rtol=1e-4, atol=1e-4)
+
+
+def test_unifeat_without_a_feature_extractor_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"features\.layers 0 has none"):
+        unifeat.build(encoder(18), unifeat.Settings())
 
 
 def test_weights_of_another_network_or_no_weights_are_refused(

@@ -43,3 +43,10 @@ def test_the_loss_is_its_formula(seed: int, spec: DebiasedSpec) -> None:
     assert float(debiased_loss(first, second, spec)) == pytest.approx(
         literal(first, second, spec), rel=1e-4
     )
+
+
+def test_of_one_thing_there_is_nothing_to_tell_apart() -> None:
+    one = torch.ones(1, 3, requires_grad=True)
+    loss = debiased_loss(one, one, DebiasedSpec())
+    assert float(loss.detach()) == 0
+    assert torch.equal(torch.autograd.grad(loss, one)[0], torch.zeros(1, 3))

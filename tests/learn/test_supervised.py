@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.batches import IGNORED, Batch, joined
+from sscl_geo.learn.measuring import STEPS, measure_statistics
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import Finetune, FinetuneSettings, dice_loss
@@ -84,6 +85,42 @@ def test_rare_classes_count_more_with_a_frequency_exponent() -> None:
         logits_of(model.segmenter, given), given.labels, weight, ignore_index=IGNORED
     )
     assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [{"prior": 1.0}, {"frequency": 0.5, "smoothing": 0.1}])
+def test_a_class_without_labels_is_neither_favoured_nor_held_down(loss: dict[str, float]) -> None:
+    given = batch()
+    assert given.labels is not None
+    given.labels[given.labels == 2] = IGNORED
+    shares = torch.tensor([0.7, 0.3, 0.0])
+    model = Finetune(network(), FinetuneSettings.model_validate({"loss": loss}), shares).eval()
+    logits = logits_of(model.segmenter, given).detach()
+    logits.requires_grad_()
+    adjusted = logits + loss.get("prior", 0) * torch.tensor([0.7, 0.3, 1.0]).log()[:, None, None]
+    weight = torch.tensor([1.4, 0.6, 1.0]) ** -loss.get("frequency", 0)
+    expected = F.cross_entropy(
+        adjusted,
+        given.labels,
+        weight,
+        ignore_index=IGNORED,
+        label_smoothing=loss.get("smoothing", 0),
+    )
+    assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
+
+
+def test_statistics_are_measured_without_dropout_and_left_in_inference() -> None:
+    encoder = network().encoder
+    given = [batch(seed) for seed in range(3)]
+    measure_statistics(encoder, lambda step: given[step % 3])
+    assert not any(module.training for module in encoder.modules())
+    first, norm = encoder.features.layers[:2]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    means = []
+    for step in range(STEPS):
+        bands = encoder.normalise(given[step % 3].stored).values
+        means.append(first(bands.reshape(-1, 1, 16, 16)).mean((0, 2, 3)))
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, torch.stack(means).mean(0), atol=1e-5)
 
 
 def test_dice_is_zero_for_the_truth_and_large_for_its_opposite() -> None:

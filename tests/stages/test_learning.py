@@ -94,6 +94,48 @@ def test_as_many_labels_as_cubes_are_needed(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"average": 0.9, "teacher": {"weight": 1.0}}, "a teacher needs unlabelled ground"),
+        ({"teacher": {"weight": 1.0}}, "set `average`"),
+        ({"withhold": {"band": 0.2}}, "set `has_masks`"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_and_leave_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path, settings: Any, cause: str
+) -> None:
+    numbers = {**tiny_study.finetune.model_dump(), "settings": settings}
+    study = tiny_study.replace(finetune=numbers)
+    with pytest.raises(InvalidInputError, match=cause):
+        finetune(request(learned, study), tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_teacher_does_not_take_a_batch_in_parts(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    schedule = tiny_study.finetune.schedule.replace(accumulate=2)
+    settings = {"average": 0.9, "teacher": {"weight": 1.0}}
+    study = tiny_study.replace(finetune={"schedule": schedule, "settings": settings})
+    wanted = request(learned, study, unlabelled=(learned.cube,))
+    with pytest.raises(InvalidInputError, match="accumulate does not go with a teacher"):
+        finetune(wanted, tmp_path / "model", Ranks())
+
+
+def test_a_teacher_learns_from_a_cube_beside_the_labels(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    settings = {"average": 0.9, "teacher": {"weight": 1.0, "threshold": 0.1, "batch": 2}}
+    numbers = {**tiny_study.finetune.model_dump(), "settings": settings}
+    study = tiny_study.replace(finetune=numbers)
+    with_ground = request(learned, study, unlabelled=(learned.cube,))
+    taught = finetune(with_ground, tmp_path / "taught", Ranks())
+    alone = tiny_study.replace(finetune={**numbers, "settings": {"average": 0.9}})
+    untaught = finetune(request(learned, alone), tmp_path / "alone", Ranks())
+    assert taught.weights_sha256 != untaught.weights_sha256
+
+
 def _workers() -> list[psutil.Process]:
     return [
         child

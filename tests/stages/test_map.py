@@ -17,7 +17,11 @@ import xarray
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card, read_weights, write_bundle
+from sscl_geo.learn.study import Study
+from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.finetune import FinetuneRequest, finetune
+from sscl_geo.stages.ingest import ingest
 from sscl_geo.stages.map import make_map
 
 Content = Callable[[Path], dict[str, bytes]]
@@ -128,3 +132,39 @@ def test_another_model_on_the_same_map_is_refused(
     write_bundle(tmp_path / "model", bundle, {**weights, name: weights[name] + 1})
     with pytest.raises(PlanConflictError, match="model is"):
         make_map(learned.cube, tmp_path / "model", mapped, Machines())
+
+
+def test_a_cube_without_a_sensor_is_mapped_by_a_model_that_learned_to_do_without(
+    world: Any, learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    optical = tmp_path / "optical.zarr"
+    ingest(world.request(sensors=["sentinel2_l2a"]), optical, Machines())
+    withheld = {"settings": {"withhold": {"sensor": 0.4}}}
+    study = tiny_study.replace(
+        has_masks=True, finetune={**tiny_study.finetune.model_dump(), **withheld}
+    )
+    request = FinetuneRequest(imagery=(learned.cube,), labels=(learned.labels,), study=study)
+    finetune(request, tmp_path / "model", Ranks())
+    maps = {}
+    for name, cube in (("whole", learned.cube), ("optical", optical)):
+        make_map(cube, tmp_path / "model", tmp_path / f"map-{name}.zarr", Machines())
+        maps[name] = pixels(tmp_path / f"map-{name}.zarr")
+    seen = xarray.open_zarr(optical, group=f"{ZONE}/r10m", mask_and_scale=False).s2.values != 0
+    assert (maps["optical"][0][seen.any((0, 1))] != 0).all()
+    # It looks at radar where there is some.
+    assert not np.array_equal(maps["optical"][1], maps["whole"][1])
+    with pytest.raises(InvalidInputError, match="lacks the bands sentinel1_rtc:VV"):
+        make_map(optical, learned.model, tmp_path / "refused.zarr", Machines())
+    assert not (tmp_path / "refused.zarr").exists()
+
+
+def test_a_model_of_chips_is_not_taken_for_one_of_cubes(learned: Any, tmp_path: Path) -> None:
+    card = read_card(learned.model)
+    bands: list[Any] = card.network["bands"]  # type: ignore[assignment]
+    chips = [{**band, "array": band["array"].split("/")[-1], "gsd": 10} for band in bands]
+    network = {**card.network, "bands": chips}
+    weights = read_weights(learned.model, card)
+    write_bundle(tmp_path / "model", card.replace(network=network), weights)
+    with pytest.raises(InvalidInputError, match="chips and cubes do not mix"):
+        make_map(learned.cube, tmp_path / "model", tmp_path / "map.zarr", Machines())
+    assert not (tmp_path / "map.zarr").exists()
