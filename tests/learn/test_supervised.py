@@ -113,7 +113,7 @@ def test_statistics_are_measured_without_dropout_and_left_in_inference() -> None
     given = [batch(seed) for seed in range(3)]
     measure_statistics(encoder, lambda step: given[step % 3])
     assert not any(module.training for module in encoder.modules())
-    first, norm = encoder.features.layers[:2]
+    first, norm = encoder.features.layers[0], encoder.features.layers[1]
     assert isinstance(norm, torch.nn.BatchNorm2d)
     means = []
     for step in range(STEPS):
