@@ -72,7 +72,7 @@ class EncoderUnit(Frozen):
     @classmethod
     def of(cls, experiment: Experiment, system: str, seed: int) -> "EncoderUnit":
         """Return the unit of an experiment's system."""
-        return cls(system=system, version=experiment.version(system), seed=seed)
+        return cls(system=system, version=experiment.encoder_version(system), seed=seed)
 
     @property
     def key(self) -> str:

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.cells import CellUnit, EncoderUnit, Job, run_unit
 from sscl_geo.experiment.spec import Experiment
-from sscl_geo.experiment.splits import split_chips
+from sscl_geo.experiment.splits import split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
 from sscl_geo.io.chips import Chips
 from sscl_geo.io.disk import write_whole
@@ -51,6 +52,11 @@ def run_experiment(
     """
     opened = Chips.open(chips)
     split = split_chips(opened.chips, experiment.split)
+    numbers = split.test if judged == "test" else split.validation
+    if not numbers:
+        raise InvalidInputError("--judged validation: the split keeps no chips for it")
+    for count in experiment.labels:
+        subset(split.train, count, 0)
     plan = Plan(
         kind="experiment",
         stage_version=VERSION,
@@ -65,7 +71,7 @@ def run_experiment(
         experiment=experiment,
         chips=opened.path.resolve(),
         train=split.train,
-        judged=split.test if judged == "test" else split.validation,
+        judged=numbers,
         out=out.resolve(),
     )
     _run(job, encoders(experiment), machines, "pretrain")

@@ -123,7 +123,12 @@ class Experiment(Frozen):
         unknown = named - set(self.systems)
         if unknown:
             raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
-        for name in self.systems:
+        for name, system in self.systems.items():
+            self._check_chain(name)
+            if system.head is not None and self.encoder_system(name) is None:
+                raise InvalidInputError(
+                    f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
+                )
             study, other = self.study_of(name), self.systems[name].of
             if other is not None and _network(study) != _network(self.study_of(other)):
                 raise InvalidInputError(
@@ -131,6 +136,14 @@ class Experiment(Frozen):
                     "backbone; give it the same"
                 )
         return self
+
+    def _check_chain(self, name: str) -> None:
+        seen, following = {name}, self.systems[name].encoder_of
+        while following is not None:
+            if following in seen:
+                raise InvalidInputError(f"system {name}: takes its encoder from itself")
+            seen.add(following)
+            following = self.systems[following].encoder_of
 
     def study_of(self, name: str, seed: int = 0) -> Study:
         """Return the study of a system.
@@ -143,13 +156,19 @@ class Experiment(Frozen):
 
     def version(self, name: str) -> str:
         """Return a digest of everything that decides what a system finds, but labels and seed."""
+        system = self.systems[name]
+        own = system.model_dump(mode="json", exclude={"about", "published", "study", "of"})
         pretrained = self.encoder_system(name)
-        encoder = None if pretrained in {None, name} else self.version(str(pretrained))
-        system = self.systems[name].model_dump(
-            mode="json", exclude={"about", "published", "study", "of"}
-        )
-        study = self.study_of(name).model_dump(mode="json")
-        return digest([system, study, encoder, self.encoder_seeds])[:8]
+        encoder = None
+        if pretrained is not None:
+            encoder = [self.encoder_version(pretrained), self.encoder_seeds]
+        is_network = system.forest is None and system.head is None
+        study = self.study_of(name).model_dump(mode="json") if is_network else None
+        return digest([own, study, encoder])[:8]
+
+    def encoder_version(self, name: str) -> str:
+        """Return a digest of everything that decides a system's pretraining, but the seed."""
+        return digest(self.study_of(name).model_dump(mode="json", exclude={"finetune"}))[:8]
 
     def encoder_system(self, name: str) -> str | None:
         """Return the system whose pretraining a system uses; None for one without."""

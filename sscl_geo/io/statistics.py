@@ -28,7 +28,7 @@ def measured_inputs(
     Raises:
         InvalidInputError: A band or sensor is absent, or a band has no observation anywhere.
     """
-    bands = _chosen(imageries[0].bands(periods), inputs)
+    bands = chosen_bands(imageries[0], periods, inputs)
     totals = dict.fromkeys((band.name for band in bands), Moments())
     for imagery in imageries:
         places = imagery.wanted([band.name for band in bands])
@@ -39,7 +39,13 @@ def measured_inputs(
     return tuple(_input(band, gsd(imageries[0], band), totals[band.name]) for band in bands)
 
 
-def _chosen(bands: tuple[BandSource, ...], inputs: Sequence[str]) -> tuple[BandSource, ...]:
+def chosen_bands(imagery: Imagery, periods: int, inputs: Sequence[str]) -> tuple[BandSource, ...]:
+    """Return the bands of a sample that a study's inputs name, in stored order.
+
+    Raises:
+        InvalidInputError: An input names neither a band nor a sensor of the imagery.
+    """
+    bands = imagery.bands(periods)
     of_one_period = {band.name.split("@")[0] for band in bands}
     known = of_one_period | {band.sensor for band in bands}
     unknown = [name for name in inputs if name not in known]

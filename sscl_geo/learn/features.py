@@ -11,7 +11,7 @@ from sscl_geo.learn.spec import FeatureSpec
 
 
 class FeatureExtractor(nn.Module):
-    """3x3 convolutions with norm; ReLU after all but the last, so that features are signed.
+    """3x3 convolutions with batch norm; ReLU after all but the last, so that features are signed.
 
     Equivariant to the order of bands: band c fills the planes c * width to (c + 1) * width - 1.
 
@@ -28,9 +28,7 @@ class FeatureExtractor(nn.Module):
             layers.append(
                 nn.Conv2d(planes, spec.width, 3, padding=1, padding_mode="reflect", bias=False)
             )
-            layers.append(
-                nn.BatchNorm2d(spec.width) if spec.norm == "batch" else nn.GroupNorm(1, spec.width)
-            )
+            layers.append(nn.BatchNorm2d(spec.width))
             layers.append(nn.ReLU(inplace=True))
         self.layers = nn.Sequential(*layers[:-1])
 

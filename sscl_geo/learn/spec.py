@@ -16,13 +16,10 @@ class FeatureSpec(Frozen):
         layers: Number of 3x3 convolutions; 0 is early fusion, which hands the bands themselves to
             the backbone.
         width: Number of features per band; 1 for early fusion.
-        norm: `batch`, or `group` (one group), whose statistics do not depend on the other samples
-            or ranks.
     """
 
     layers: int = Field(default=3, ge=0)
     width: int = Field(default=16, ge=1)
-    norm: Literal["batch", "group"] = "batch"
 
     @model_validator(mode="after")
     def _check(self) -> "FeatureSpec":

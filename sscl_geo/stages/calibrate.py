@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
-from sscl_geo.io.chips import Selection
-from sscl_geo.io.fields import Decoded, labelled, opened
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.fields import Decoded, check_stored_alike, labelled, opened
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
@@ -44,9 +46,17 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes))
     load_weights(segmenter, weights, str(model))
     segmenter.eval()
-    names = [band.name for band in segmenter.encoder.spec.bands]
+    bands = segmenter.encoder.spec.bands
+    source = opened(imagery)
+    check_stored_alike(source, bands)
+    legend = source.spec.legend if isinstance(source, Chips) else _legend(labels)
+    if legend is not None and legend != bundle.legend:
+        raise InvalidInputError(
+            f"{labels or imagery.path} has another legend than {model}; make labels with that one"
+        )
+    names = [band.name for band in bands]
     with tempfile.TemporaryDirectory() as cache:
-        pieces = labelled([opened(imagery)], [labels] if labels else [], names, Path(cache))
+        pieces = labelled([source], [labels] if labels else [], names, Path(cache))
         parts = [
             _known(segmenter, piece, bundle.legend.indices(values), bundle.window)
             for piece, values in pieces
@@ -56,7 +66,12 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
         raise InvalidInputError(f"{labels or imagery.path}: no labelled pixel lies on the imagery")
     step = -(-len(classes) // MOST_PIXELS)
     temperature = fitted_temperature(logits[::step], classes[::step].astype(np.int64))
-    return write_bundle(out, bundle.replace(temperature=temperature), weights)
+    training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
+    return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
+
+
+def _legend(labels: AnyLocation | None) -> Legend | None:
+    return None if labels is None else Classes.open(labels, "labels").legend
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ from sscl_geo.io.fields import (
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
-from sscl_geo.io.statistics import measured_inputs
+from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
 from sscl_geo.learn.checkpoint import State, from_bytes, load_weights
 from sscl_geo.learn.fit import Phase, fit
@@ -102,6 +102,8 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
         )
         raise InvalidInputError(message)
     network = None if encoder is None else _network_of(encoder, imagery)
+    if network is None:
+        chosen_bands(imagery[0], study.periods, study.inputs)
     _check(request, ranks, has_masks=study.has_masks if network is None else network.has_masks)
     began = begin(out, _plan(request, imagery, encoder))
     if began and (out / CARD).exists():

@@ -18,7 +18,7 @@ from sscl_geo.io.chips import Selection
 from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, opened
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
-from sscl_geo.io.statistics import measured_inputs
+from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import DrawSpec, Field, Patches
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
@@ -73,6 +73,7 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     checked_lattice(study.window, study.halo)
     _check(study, ranks)
     sources = [opened(selection) for selection in request.imagery]
+    chosen_bands(sources[0], study.periods, study.inputs)
     began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
         _clear(out)

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.experiment.run import cells, encoders, run_experiment
-from sscl_geo.experiment.spec import Experiment, System
+from sscl_geo.experiment.spec import Experiment, HeadSpec, System, merged
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips, write_chips
@@ -77,11 +78,19 @@ def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(
 def test_a_system_that_changes_is_another_and_so_is_what_is_built_on_it(
     smoke: Experiment,
 ) -> None:
-    changed = smoke.systems["sscl"].replace(study={"pretexts": []})
+    changed = smoke.systems["sscl"].replace(study=smoke.systems["core"].study)
     other = smoke.replace(systems={**smoke.systems, "sscl": changed})
     assert smoke.version("random") == other.version("random")
     assert smoke.version("sscl") != other.version("sscl")
     assert smoke.version("teacher") != other.version("teacher")
+
+
+def test_only_what_decides_a_pretraining_makes_it_another(smoke: Experiment) -> None:
+    longer = smoke.replace(study=merged(smoke.study, {"finetune": {"schedule": {"epochs": 9}}}))
+    assert longer.version("sscl") != smoke.version("sscl")
+    assert longer.encoder_version("sscl") == smoke.encoder_version("sscl")
+    assert longer.version("forest") == smoke.version("forest")
+    assert longer.version("logistic") == smoke.version("logistic")
 
 
 def test_every_pretext_backbone_and_init_without_files_is_in_the_smoke_experiment(
@@ -114,6 +123,35 @@ def test_an_encoder_of_another_network_is_refused(smoke: Experiment) -> None:
     other = System(of="sscl", study={"features": {"width": 3}})
     with pytest.raises(InvalidInputError, match="takes the encoder of sscl, and so its inputs"):
         smoke.replace(systems={**smoke.systems, "other": other})
+
+
+@pytest.mark.parametrize(
+    ("systems", "cause"),
+    [
+        ({"a": System(of="b"), "b": System(of="a")}, "takes its encoder from itself"),
+        ({"a": System(), "h": System(head=HeadSpec(of="a"))}, "a is not pretrained"),
+    ],
+)
+def test_a_chain_without_an_encoder_is_refused(
+    smoke: Experiment, systems: dict[str, System], cause: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=cause):
+        smoke.replace(systems=systems, pairs=())
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged", "cause"),
+    [
+        ({"labels": (500,)}, "test", "500 chips wanted"),
+        ({"split": {"test": 0.3}}, "validation", "keeps no chips for it"),
+    ],
+)
+def test_what_the_chips_cannot_give_is_refused_before_anything_is_written(
+    chips: Chips, smoke: Experiment, tmp_path: Path, changes: Any, judged: Any, cause: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=cause):
+        run_experiment(smoke.replace(**changes), chips.path, tmp_path / "out", Machines(), judged)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.cluster

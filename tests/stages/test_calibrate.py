@@ -8,10 +8,12 @@ import pytest
 import xarray
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card
 from sscl_geo.io.chips import Selection
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.calibrate import calibrate
+from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
 
 
@@ -35,12 +37,19 @@ def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
     assert gap < 0 if bundle.temperature > 1 else gap > 0
 
 
-def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(learned: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
     imagery = Selection(path=learned.cube)
     with pytest.raises(InvalidInputError, match="is an encoder"):
         calibrate(learned.encoder, imagery, learned.labels, tmp_path / "out")
     with pytest.raises(InvalidInputError, match="a cube needs labels"):
         calibrate(learned.model, imagery, None, tmp_path / "out")
+    other = tmp_path / "other.zarr"
+    wider = dfc2020.replace(name="another")
+    make_labels(LabelsRequest(cube=learned.cube, source=world.truth, legend=wider), other)
+    with pytest.raises(InvalidInputError, match="has another legend than"):
+        calibrate(learned.model, imagery, other, tmp_path / "out")
     with pytest.raises(InvalidInputError, match="exists; choose another"):
         calibrate(learned.model, imagery, learned.labels, tmp_path)
     assert not (tmp_path / "out").exists()

@@ -112,6 +112,17 @@ def test_settings_that_do_not_fit_are_refused_and_leave_nothing(
     assert not (tmp_path / "model").exists()
 
 
+def test_an_input_that_nobody_has_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    study = tiny_study.replace(inputs=("sentinel2_l2a:B99",))
+    with pytest.raises(InvalidInputError, match="inputs sentinel2_l2a:B99: choose among"):
+        pretrain(PretrainRequest(imagery=(learned.cube,), study=study), tmp_path / "e", Ranks())
+    with pytest.raises(InvalidInputError, match="inputs sentinel2_l2a:B99: choose among"):
+        finetune(request(learned, study, encoder=None), tmp_path / "m", Ranks())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_teacher_does_not_take_a_batch_in_parts(
     learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:
