@@ -96,8 +96,7 @@ class Patches:
             raise InvalidInputError(
                 f"patch of {draw.patch} px: must be a positive multiple of {ALIGNMENT}"
             )
-        # Pixels of the network's grid per pixel of each array, on a side.
-        self._factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
+        self._factor = _factors(spec)
         self._nodata = {name: bands[0].nodata for name, bands in spec.arrays.items()}
         self._draw = draw
         self._fields = fields
@@ -263,6 +262,16 @@ def shares(fields: Sequence[Field], classes: int) -> Float32[Tensor, " class"]:
             counts += np.bincount(field.labels.ravel(), minlength=256)
     known = counts[:classes]
     return torch.from_numpy(known / max(known.sum(), 1)).float()
+
+
+def extent(field: Field, spec: NetworkSpec) -> tuple[int, int]:
+    """Return a field's height and width in pixels of the network."""
+    return _shape(field, _factors(spec))
+
+
+def _factors(spec: NetworkSpec) -> dict[str, int]:
+    """Return the network's pixels per pixel of each array, on a side."""
+    return {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
 
 
 def _shape(field: Field, factors: dict[str, int]) -> tuple[int, int]:

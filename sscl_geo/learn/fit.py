@@ -121,6 +121,8 @@ class Phase(NamedTuple):
         heads: Prefixes of the parameters that learn with the head's rate.
         is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
         after_step: Called after each optimiser step.
+        finish: Called once after the last step, before the last checkpoint; every rank must find
+            the same.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Phase(NamedTuple):
     heads: tuple[str, ...] = ()
     is_shared: bool = False
     after_step: Callable[[], None] | None = None
+    finish: Callable[[], None] | None = None
 
 
 def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
@@ -210,6 +213,8 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
         }
         run.history.append(metrics)
         is_last = epoch + 1 == schedule.epochs
+        if is_last and run.phase.finish is not None:
+            run.phase.finish()
         run.gang.report(
             metrics,
             to_bytes(

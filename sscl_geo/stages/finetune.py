@@ -34,7 +34,7 @@ from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
 from sscl_geo.learn.checkpoint import State, from_bytes, load_weights
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
-from sscl_geo.learn.measuring import measure_statistics
+from sscl_geo.learn.measuring import measure_on_windows, measure_statistics
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
@@ -42,7 +42,7 @@ from sscl_geo.learn.supervised import Finetune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Rank, Ranks
 
-VERSION = 1
+VERSION = 2
 GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"
 CACHE = "cache"
@@ -140,7 +140,8 @@ def train(job: _Job, rank: Rank) -> None:
     fields = tuple(_fields(job))
     draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
     known = Patches(fields, job.network, draw)
-    if settings.protocol == "linear":
+    is_linear = settings.protocol == "linear"
+    if is_linear:
         measure_statistics(segmenter.encoder, partial(known.batch, rank=0, world=1, device=CPU))
     model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
     sources = [known, *_unlabelled(job)]
@@ -153,6 +154,17 @@ def train(job: _Job, rank: Rank) -> None:
         ),
         heads=HEADS,
         after_step=model.after_step,
+        # A head that learned on a frozen encoder fits that encoder's statistics alone.
+        finish=None
+        if is_linear
+        else partial(
+            measure_on_windows,
+            model.result.encoder,
+            fields,
+            study.window,
+            study.seed,
+            rank.device,
+        ),
     )
     fit(model, [phase], rank, study.seed)
 

@@ -23,13 +23,14 @@ from sscl_geo.learn.batches import DrawSpec, Field, Patches
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
+from sscl_geo.learn.measuring import measure_on_windows
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Rank, Ranks
 
-VERSION = 1
+VERSION = 2
 PRETEXTS = "sscl_geo.learn.pretext"
 GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"
@@ -105,16 +106,15 @@ def train(job: _Job, rank: Rank) -> None:
     initialise(encoder, job.request.study.init.name, job.request.study.init.settings)
     tasks = [_task(pretext, encoder) for pretext in job.request.study.pretexts]
     model = nn.ModuleDict({"encoder": encoder, "tasks": nn.ModuleList(tasks)})
-    fit(model, _phases(job, tasks, rank), rank, job.request.study.seed)
+    fit(model, _phases(job, encoder, tasks, rank), rank, job.request.study.seed)
 
 
-def _phases(job: _Job, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
-    fields = tuple(_fields(job))
-    for number, (pretext, task) in enumerate(zip(job.request.study.pretexts, tasks, strict=True)):
+def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
+    study, fields = job.request.study, tuple(_fields(job))
+    finish = partial(measure_on_windows, encoder, fields, study.window, study.seed, rank.device)
+    for number, (pretext, task) in enumerate(zip(study.pretexts, tasks, strict=True)):
         schedule = pretext.schedule
-        draw = DrawSpec(
-            schedule.patch, schedule.batch, job.request.study.seed + 1000 * number, "area"
-        )
+        draw = DrawSpec(schedule.patch, schedule.batch, study.seed + 1000 * number, "area")
         patches = Patches(fields, job.network, draw)
         yield Phase(
             name=pretext.name,
@@ -122,6 +122,7 @@ def _phases(job: _Job, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
             schedule=schedule,
             is_shared=plugins.find(PRETEXTS, pretext.name).IS_SHARED,
             draw=partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device),
+            finish=finish if pretext is study.pretexts[-1] else None,
         )
 
 

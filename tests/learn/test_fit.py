@@ -138,3 +138,22 @@ def test_batches_are_drawn_once_each_in_order_and_an_error_of_drawing_is_told() 
     with pytest.raises(ValueError, match="no more"):
         fit(model, [Phase("one", model, schedule, noted)], Rank(), seed=1)
     assert steps == list(range(8))
+
+
+def test_a_phase_finishes_once_and_its_last_checkpoint_holds_what_that_found() -> None:
+    rank, finished = Rank(), []
+    model = Line()
+
+    def finish() -> None:
+        finished.append(rank.left)
+        nn.init.constant_(model.layer[2].bias, 7.0)  # type: ignore[arg-type]
+
+    schedule = Schedule(epochs=3, steps=2, batch=4, patch=2)
+    phase = Phase("line", model, schedule, draw, finish=finish)
+    fit(model, [phase], rank, 0)
+    assert finished == [10**6 - 2]
+    assert rank.kept is not None
+    kept = from_bytes(rank.kept)["model"]
+    assert float(kept["layer.2.bias"]) == 7.0  # type: ignore[index]
+    fit(model, [phase], rank, 0)
+    assert len(finished) == 1

@@ -3,14 +3,15 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.learn.batches import IGNORED, Batch, joined
-from sscl_geo.learn.measuring import STEPS, measure_statistics
+from sscl_geo.learn.batches import IGNORED, Batch, Field, joined
+from sscl_geo.learn.measuring import STEPS, measure_on_windows, measure_statistics
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import Finetune, FinetuneSettings, dice_loss
@@ -121,6 +122,32 @@ def test_statistics_are_measured_without_dropout_and_left_in_inference() -> None
         means.append(first(bands.reshape(-1, 1, 16, 16)).mean((0, 2, 3)))
     assert norm.running_mean is not None
     assert torch.allclose(norm.running_mean, torch.stack(means).mean(0), atol=1e-5)
+
+
+def test_statistics_of_windows_fit_windows_where_those_of_patches_do_not() -> None:
+    encoder = network().encoder
+    rng = np.random.default_rng(0)
+    stored = {"o": rng.integers(1, 99, (2, 64, 64)), "r": rng.integers(1, 99, (1, 64, 64))}
+    field = Field(stored, None)
+    bands = encoder.normalise({name: torch.from_numpy(a)[None] for name, a in stored.items()})
+
+    def misfit(window: int) -> float:
+        """Return how far, in spreads, deep maps of the field lie from what is held usual."""
+        measure_on_windows(encoder, [field], window, 0, torch.device("cpu"))
+        norm = encoder.get_submodule("backbone.pyramid.image.1")
+        assert isinstance(norm, torch.nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        seen: list[torch.Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        with torch.no_grad():
+            encoder(bands.values, bands.is_absent)
+        hook.remove()
+        off = (seen[0].mean((0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
+        return float(off.abs().mean())
+
+    assert misfit(8) > 3 * misfit(64)
+    assert misfit(64) == misfit(1024)  # no larger window fits
 
 
 def test_dice_is_zero_for_the_truth_and_large_for_its_opposite() -> None:
