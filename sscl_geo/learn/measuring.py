@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import ALIGNMENT, Batch, DrawSpec, Field, Patches, extent
 from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.spec import NetworkSpec
 
 STEPS = 20
 """Batches that are looked at."""
 
 WINDOWS = 8
-"""Windows in each of them, where windows are looked at."""
+"""Windows in a batch of them."""
 
 SEED = 900
 """What sets the draws of windows apart from those of patches."""
@@ -40,23 +42,29 @@ def measure_statistics(encoder: Encoder, draw: Callable[[int], Batch]) -> None:
         norm.eval()
 
 
-def measure_on_windows(
-    encoder: Encoder, fields: Sequence[Field], window: int, seed: int, device: torch.device
-) -> None:
-    """Replace the running statistics by those of windows as large as those that will be mapped.
+def windows(fields: Sequence[Field], spec: NetworkSpec, window: int, seed: int) -> Patches:
+    """Return draws of windows as large as those that will be mapped, to measure statistics on.
 
     Patches of training are smaller. More of them is padding, and less is what image pooling sees,
     so their statistics fit no map: a network that learned well then maps badly. Touvron et al.
     2019, "Fixing the train-test resolution discrepancy", measure anew for the same reason.
 
     Args:
-        encoder: The network, on `device`.
-        fields: Where windows come from; smaller windows are drawn of smaller fields.
-        window: Side of a window in pixels.
+        fields: Where windows come from.
+        spec: The network.
+        window: Side of a window in pixels; where no field is as large, or none has so large a
+            window of which half was observed, windows are smaller.
         seed: Seed of what is drawn.
-        device: Where to compute.
+
+    Raises:
+        InvalidInputError: No field has any observed ground.
     """
-    side = min(window, max(min(extent(field, encoder.spec)) for field in fields))
-    draw = DrawSpec(side // ALIGNMENT * ALIGNMENT, WINDOWS, seed + SEED, "area")
-    patches = Patches(tuple(fields), encoder.spec, draw)
-    measure_statistics(encoder, lambda step: patches.batch(step, 0, 1, device))
+    side = min(window, max(min(extent(field, spec)) for field in fields))
+    while True:
+        side -= side % ALIGNMENT
+        try:
+            return Patches(tuple(fields), spec, DrawSpec(side, WINDOWS, seed + SEED, "area"))
+        except InvalidInputError:
+            if side <= ALIGNMENT:
+                raise
+            side //= 2

@@ -34,7 +34,7 @@ from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
 from sscl_geo.learn.checkpoint import State, from_bytes, load_weights
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
-from sscl_geo.learn.measuring import measure_on_windows, measure_statistics
+from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
@@ -145,6 +145,12 @@ def train(job: _Job, rank: Rank) -> None:
         measure_statistics(segmenter.encoder, partial(known.batch, rank=0, world=1, device=CPU))
     model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
     sources = [known, *_unlabelled(job)]
+    mapped = windows(fields, job.network, study.window, study.seed)
+    measure = partial(
+        measure_statistics,
+        model.result.encoder,
+        partial(mapped.batch, rank=0, world=1, device=rank.device),
+    )
     phase = Phase(
         name="finetune",
         task=model,
@@ -155,16 +161,7 @@ def train(job: _Job, rank: Rank) -> None:
         heads=HEADS,
         after_step=model.after_step,
         # A head that learned on a frozen encoder fits that encoder's statistics alone.
-        finish=None
-        if is_linear
-        else partial(
-            measure_on_windows,
-            model.result.encoder,
-            fields,
-            study.window,
-            study.seed,
-            rank.device,
-        ),
+        finish=None if is_linear else measure,
     )
     fit(model, [phase], rank, study.seed)
 

@@ -23,7 +23,7 @@ from sscl_geo.learn.batches import DrawSpec, Field, Patches
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
-from sscl_geo.learn.measuring import measure_on_windows
+from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
@@ -111,7 +111,10 @@ def train(job: _Job, rank: Rank) -> None:
 
 def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
     study, fields = job.request.study, tuple(_fields(job))
-    finish = partial(measure_on_windows, encoder, fields, study.window, study.seed, rank.device)
+    mapped = windows(fields, job.network, study.window, study.seed)
+    measure = partial(
+        measure_statistics, encoder, partial(mapped.batch, rank=0, world=1, device=rank.device)
+    )
     for number, (pretext, task) in enumerate(zip(study.pretexts, tasks, strict=True)):
         schedule = pretext.schedule
         draw = DrawSpec(schedule.patch, schedule.batch, study.seed + 1000 * number, "area")
@@ -122,7 +125,7 @@ def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> 
             schedule=schedule,
             is_shared=plugins.find(PRETEXTS, pretext.name).IS_SHARED,
             draw=partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device),
-            finish=finish if pretext is study.pretexts[-1] else None,
+            finish=measure if number + 1 == len(tasks) else None,
         )
 
 

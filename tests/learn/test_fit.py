@@ -142,18 +142,20 @@ def test_batches_are_drawn_once_each_in_order_and_an_error_of_drawing_is_told() 
 
 def test_a_phase_finishes_once_and_its_last_checkpoint_holds_what_that_found() -> None:
     rank, finished = Rank(), []
-    model = Line()
 
-    def finish() -> None:
-        finished.append(rank.left)
-        nn.init.constant_(model.layer[2].bias, 7.0)  # type: ignore[arg-type]
+    def run(model: Line) -> float:
+        last = model.layer[2]
+        assert isinstance(last, nn.Linear)
 
-    schedule = Schedule(epochs=3, steps=2, batch=4, patch=2)
-    phase = Phase("line", model, schedule, draw, finish=finish)
-    fit(model, [phase], rank, 0)
-    assert finished == [10**6 - 2]
-    assert rank.kept is not None
-    kept = from_bytes(rank.kept)["model"]
-    assert float(kept["layer.2.bias"]) == 7.0  # type: ignore[index]
-    fit(model, [phase], rank, 0)
+        def finish() -> None:
+            finished.append(rank.left)
+            nn.init.constant_(last.bias, 7.0)
+
+        schedule = Schedule(epochs=3, steps=2, batch=4, patch=2)
+        fit(model, [Phase("line", model, schedule, draw, finish=finish)], rank, 0)
+        return float(last.bias.detach())
+
+    assert run(Line()) == 7.0
+    assert finished == [10**6 - 2]  # after the last epoch, before its checkpoint
+    assert run(Line()) == 7.0  # restored, not finished again
     assert len(finished) == 1

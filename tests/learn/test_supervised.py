@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.batches import IGNORED, Batch, Field, joined
-from sscl_geo.learn.measuring import STEPS, measure_on_windows, measure_statistics
+from sscl_geo.learn.measuring import STEPS, WINDOWS, measure_statistics, windows
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import Finetune, FinetuneSettings, dice_loss
@@ -133,7 +133,8 @@ def test_statistics_of_windows_fit_windows_where_those_of_patches_do_not() -> No
 
     def misfit(window: int) -> float:
         """Return how far, in spreads, deep maps of the field lie from what is held usual."""
-        measure_on_windows(encoder, [field], window, 0, torch.device("cpu"))
+        drawn = windows([field], encoder.spec, window, 0)
+        measure_statistics(encoder, lambda step: drawn.batch(step, 0, 1, torch.device("cpu")))
         norm = encoder.get_submodule("backbone.pyramid.image.1")
         assert isinstance(norm, torch.nn.BatchNorm2d)
         assert norm.running_mean is not None
@@ -148,6 +149,19 @@ def test_statistics_of_windows_fit_windows_where_those_of_patches_do_not() -> No
 
     assert misfit(8) > 3 * misfit(64)
     assert misfit(64) == misfit(1024)  # no larger window fits
+
+
+def test_windows_are_smaller_where_little_ground_was_observed() -> None:
+    seen = np.zeros((2, 64, 64), np.int64)
+    seen[:, :24, :24] = 50
+    spec = network().encoder.spec
+    drawn = windows([Field({"o": seen, "r": seen[:1]}, None)], spec, 64, 0)
+    batch = drawn.batch(0, 0, 1, torch.device("cpu"))
+    assert batch.stored["o"].shape == (WINDOWS, 2, 32, 32)
+    assert (batch.stored["o"] != 0).flatten(1).float().mean(1).min() >= 0.5
+    nothing = Field({"o": np.zeros_like(seen), "r": np.zeros_like(seen[:1])}, None)
+    with pytest.raises(InvalidInputError, match="no field has ground seen"):
+        windows([nothing], spec, 64, 0)
 
 
 def test_dice_is_zero_for_the_truth_and_large_for_its_opposite() -> None:

@@ -66,6 +66,27 @@ def test_finetuning_starts_from_the_encoder_and_moves_it(
     assert not np.allclose(moved[f"encoder.{name}"], before[name], atol=1e-6)
 
 
+def test_batch_statistics_are_those_of_windows_unless_a_head_learned_on_others(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    smaller = tiny_study.replace(window=32)
+    finetuned = tiny_study.finetune
+    linear = finetuned.replace(settings=finetuned.settings.replace(protocol="linear"))
+
+    def differ(one: Path, other: Path) -> set[str]:
+        """Return the kinds of weights that two bundles do not share."""
+        first, second = (read_weights(path, read_card(path)) for path in (one, other))
+        return {n.rpartition(".")[2] for n in first if not np.array_equal(first[n], second[n])}
+
+    pretrain(PretrainRequest(imagery=(learned.cube,), study=smaller), tmp_path / "e", Ranks())
+    assert differ(tmp_path / "e", learned.encoder) == {"running_mean", "running_var"}
+    finetune(request(learned, smaller), tmp_path / "m", Ranks())
+    assert differ(tmp_path / "m", learned.model) == {"running_mean", "running_var"}
+    for name, study in (("large", tiny_study), ("small", smaller)):
+        finetune(request(learned, study.replace(finetune=linear)), tmp_path / name, Ranks())
+    assert not differ(tmp_path / "large", tmp_path / "small")
+
+
 def test_a_bundle_holds_what_it_was_trained_with(learned: Any) -> None:
     bundle = read_card(learned.model)
     assert [entry["phase"] for entry in bundle.history] == ["unifeat"] * 2 + ["core"] * 2 + [
