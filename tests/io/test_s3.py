@@ -191,6 +191,7 @@ def write_for_long(text: str, first: int) -> None:
 def test_a_reader_sees_whole_tiles_while_writers_are_killed(place: Location) -> None:
     store = made(place, fill=lambda _: None)
     rng, seen = random.Random(1), {0}  # noqa: S311 - moments, not secrets
+    stood: set[Window] = set()
     for first in (1, 61, 121, 181):
         life = SPAWN.Process(target=write_for_long, args=(str(place), first))
         life.start()
@@ -200,6 +201,8 @@ def test_a_reader_sees_whole_tiles_while_writers_are_killed(place: Location) -> 
                 found = store.read(LANDCOVER, (), window)
                 value = int(found[0, 0])
                 assert np.array_equal(found, picture(value, window)) if value else not found.any()
+                assert value or window not in stood  # once written, never absent
+                stood |= {window} if value else set()
                 seen.add(value)
             if ending is None and max(seen) >= first:
                 ending = time.monotonic() + rng.uniform(0, 0.3)
