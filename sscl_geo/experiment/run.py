@@ -80,11 +80,15 @@ def run_experiment(
 
 def encoders(experiment: Experiment) -> tuple[EncoderUnit, ...]:
     """Return every pretraining that a system of the experiment needs."""
-    needed = [experiment.encoder_system(name) for name in experiment.systems]
-    count = min(experiment.encoder_seeds, experiment.seeds)
+    counts: dict[str, int] = {}
+    for name in experiment.systems:
+        pretrained = experiment.encoder_system(name)
+        if pretrained is not None:
+            count = min(experiment.encoder_seeds, experiment.seeds_of(name))
+            counts[pretrained] = max(counts.get(pretrained, 0), count)
     return tuple(
         EncoderUnit.of(experiment, name, seed)
-        for name in dict.fromkeys(name for name in needed if name is not None)
+        for name, count in counts.items()
         for seed in range(count)
     )
 
@@ -94,9 +98,10 @@ def cells(experiment: Experiment) -> tuple[CellUnit, ...]:
     versions = {name: experiment.version(name) for name in experiment.systems}
     return tuple(
         CellUnit(system=name, version=versions[name], labels=count, seed=seed)
-        for seed in range(experiment.seeds)
+        for seed in range(max(map(experiment.seeds_of, experiment.systems)))
         for count in experiment.labels
         for name in experiment.systems
+        if seed < experiment.seeds_of(name) and count in experiment.labels_of(name)
     )
 
 

@@ -54,6 +54,8 @@ class System(Frozen):
             study has pretexts.
         forest: A random forest instead.
         head: A classical head instead.
+        labels: Numbers of labelled chips that it is tried with; None takes the experiment's.
+        seeds: Number of seeds that it is tried with; None takes the experiment's.
         about: What it is, for the table.
         published: What others report for it with all labels, by metric, to stand beside ours.
     """
@@ -62,6 +64,8 @@ class System(Frozen):
     of: str | None = None
     forest: ForestSpec | None = None
     head: HeadSpec | None = None
+    labels: tuple[LabelCount, ...] | None = None
+    seeds: int | None = Field(default=None, ge=1)
     about: str = ""
     published: dict[str, float] = Field(default_factory=dict)
 
@@ -125,6 +129,11 @@ class Experiment(Frozen):
             raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
         for name, system in self.systems.items():
             self._check_chain(name)
+            beyond = set(self.labels_of(name)) - set(self.labels)
+            if beyond:
+                raise InvalidInputError(
+                    f"system {name}: labels {', '.join(map(str, beyond))} are not the experiment's"
+                )
             if system.head is not None and self.encoder_system(name) is None:
                 raise InvalidInputError(
                     f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
@@ -145,6 +154,16 @@ class Experiment(Frozen):
             seen.add(following)
             following = self.systems[following].encoder_of
 
+    def labels_of(self, name: str) -> tuple[LabelCount, ...]:
+        """Return the numbers of labelled chips that a system is tried with."""
+        own = self.systems[name].labels
+        return self.labels if own is None else own
+
+    def seeds_of(self, name: str) -> int:
+        """Return the number of seeds that a system is tried with."""
+        own = self.systems[name].seeds
+        return self.seeds if own is None else own
+
     def study_of(self, name: str, seed: int = 0) -> Study:
         """Return the study of a system.
 
@@ -157,7 +176,7 @@ class Experiment(Frozen):
     def version(self, name: str) -> str:
         """Return a digest of everything that decides what a system finds, but labels and seed."""
         system = self.systems[name]
-        own = system.model_dump(mode="json", exclude={"about", "published", "study", "of"})
+        own = system.model_dump(mode="json", exclude=_NO_INFLUENCE)
         pretrained = self.encoder_system(name)
         encoder = None
         if pretrained is not None:
@@ -177,6 +196,10 @@ class Experiment(Frozen):
             return self.encoder_system(other)
         has_own = self.systems[name].forest is None and bool(self.study_of(name).pretexts)
         return name if has_own else None
+
+
+_NO_INFLUENCE = {"about", "published", "study", "of", "labels", "seeds"}
+"""Fields of a system that say nothing of what it finds, or are told in another way."""
 
 
 def _network(study: Study) -> tuple[object, ...]:

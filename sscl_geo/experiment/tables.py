@@ -81,7 +81,7 @@ def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) ->
 def _cell(
     found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
 ) -> str:
-    values = _values(found, experiment, name, count, metric)
+    values = list(_values(found, experiment, name, count, metric).values())
     if not values:
         return ""
     spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
@@ -90,10 +90,11 @@ def _cell(
 
 def _values(
     found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
-) -> list[float]:
-    keys = [(name, str(count), seed) for seed in range(experiment.seeds)]
-    values = [METRICS[metric](found[key]) for key in keys if key in found]
-    return [value for value in values if value is not None]
+) -> dict[int, float]:
+    """Return what a system reached, by seed."""
+    keys = [(name, str(count), seed) for seed in range(experiment.seeds_of(name))]
+    values = {key[2]: METRICS[metric](found[key]) for key in keys if key in found}
+    return {seed: value for seed, value in values.items() if value is not None}
 
 
 def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
@@ -103,11 +104,12 @@ def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
             row = [f"{ours} - {other}", metric]
             for count in experiment.labels:
                 both = [_values(found, experiment, n, count, metric) for n in (ours, other)]
-                whole = len(both[0]) == len(both[1]) > 0
-                gap = difference(both[0], both[1]) if whole else None
-                row.append(
-                    "" if gap is None else f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-                )
+                seeds = sorted(both[0].keys() & both[1].keys())
+                if seeds:
+                    gap = difference(*([values[seed] for seed in seeds] for values in both))
+                    row.append(f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
+                else:
+                    row.append("")
             rows.append(row)
     return _table(["systems", "metric", *(str(count) for count in experiment.labels)], rows)
 
