@@ -1,8 +1,8 @@
 """Gathering embeddings over ranks so that gradients are those of one process.
 
 The gradient of a loss over keys of all ranks reaches a rank's embeddings from every rank's loss, so
-the backward pass sums over ranks before it keeps a rank's own part. Shortcuts that keep the local
-part only, or let no gradient through the keys, show the same loss and another gradient.
+the backward pass sums over ranks and gives each its own part of the sum. Shortcuts that keep the
+local part only, or let no gradient through the keys, show the same loss and another gradient.
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ class _GatherSamples(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
-        summed = gradient.contiguous().clone()
-        dist.all_reduce(summed)
-        start = dist.get_rank() * ctx.samples
-        return summed[:, start : start + ctx.samples]
+        parts = [part.contiguous() for part in gradient.split(ctx.samples, 1)]
+        own = torch.empty_like(parts[0])
+        dist.reduce_scatter(own, parts)
+        return own
 
 
 def world_size() -> int:
