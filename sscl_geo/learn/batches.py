@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -68,9 +69,10 @@ class DrawSpec(NamedTuple):
         patch: Side in pixels of the network, even.
         batch: Samples per step over all ranks.
         seed: Seed of everything drawn.
-        sampling: `area` draws observed ground evenly; `fields` draws fields evenly, then a patch
-            of the field; `pixels` draws labelled pixels evenly; and `classes` draws classes evenly,
-            then a labelled pixel of the class.
+        sampling: `area` draws observed ground evenly; `fields` draws fields that have labels
+            evenly, then a patch of the field, around a labelled pixel if it would hold none;
+            `pixels` draws labelled pixels evenly; and `classes` draws classes evenly, then a
+            labelled pixel of the class. But for `area`, every patch holds a labelled pixel.
     """
 
     patch: int
@@ -101,6 +103,10 @@ class Patches:
         self._draw = draw
         self._fields = fields
         self._places = [self._candidates(field) for field in fields]
+        # Places of labelled pixels, found only where a patch without one was drawn.
+        self._labelled = cache(
+            lambda index: np.flatnonzero(self._reached(fields[index]) != IGNORED)
+        )
         counts = np.array([len(places) for places in self._places])
         if counts.sum() == 0:
             what = "ground seen" if draw.sampling == "area" else "labels"
@@ -174,12 +180,15 @@ class Patches:
     def _corner(self, index: int, row: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
         if self._draw.sampling == "area":
             return int(row[0]), int(row[1])
-        if self._draw.sampling == "fields":
-            last = [size - self._draw.patch for size in _shape(self._fields[index], self._factor)]
-            y, x = (int(rng.integers(end // ALIGNMENT + 1)) * ALIGNMENT for end in last)
-            return y, x
         height, width = _shape(self._fields[index], self._factor)
         patch = self._draw.patch
+        if self._draw.sampling == "fields":
+            last = (height - patch, width - patch)
+            y, x = (int(rng.integers(end // ALIGNMENT + 1)) * ALIGNMENT for end in last)
+            labels = self._reached(self._fields[index])
+            if (labels[y : y + patch, x : x + patch] != IGNORED).any():
+                return y, x
+            row = np.array(np.unravel_index(rng.choice(self._labelled(index)), labels.shape))
         shift = rng.integers(patch - ALIGNMENT + 1, size=2)
         corner = [
             int(np.clip(row[axis] - shift[axis], 0, size - patch)) // ALIGNMENT * ALIGNMENT
@@ -192,13 +201,22 @@ class Patches:
         patch = self._draw.patch
         if height < patch or width < patch:
             return np.zeros((0, 3), np.int64)
+        if self._draw.sampling == "area":
+            return self._observed(field, height - patch, width - patch)
+        labels = self._reached(field)
         if self._draw.sampling == "fields":
-            return np.zeros((1, 3), np.int64)
-        if self._draw.sampling != "area":
-            labels = np.full((height, width), IGNORED) if field.labels is None else field.labels
-            rows, columns = np.nonzero(labels != IGNORED)
-            return np.stack([rows, columns, labels[rows, columns]], 1).astype(np.int64)
-        return self._observed(field, height - patch, width - patch)
+            return np.zeros((int((labels != IGNORED).any()), 3), np.int64)
+        rows, columns = np.nonzero(labels != IGNORED)
+        return np.stack([rows, columns, labels[rows, columns]], 1).astype(np.int64)
+
+    def _reached(self, field: Field) -> UInt8[np.ndarray, "y x"]:
+        """Return a field's labels but for a last odd row or column, which no patch reaches."""
+        height, width = (
+            size - (size - self._draw.patch) % ALIGNMENT for size in _shape(field, self._factor)
+        )
+        if field.labels is None:
+            return np.full((height, width), IGNORED, np.uint8)
+        return field.labels[:height, :width]
 
     def _observed(self, field: Field, last_y: int, last_x: int) -> Int64[np.ndarray, "place 3"]:
         """Return corners of patches of which at least half the pixels were observed."""

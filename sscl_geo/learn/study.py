@@ -31,7 +31,7 @@ class FinetuneStudy(Frozen):
     Attributes:
         schedule: How long and how fast.
         sampling: How labelled patches are drawn: labelled pixels evenly, classes evenly, or fields
-            (a cube's areas, or chips) evenly.
+            (a cube's areas, or chips) evenly. Every patch holds a labelled pixel.
         settings: How labels are learned from.
     """
 

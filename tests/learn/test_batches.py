@@ -66,13 +66,52 @@ def test_coarse_and_fine_bands_show_the_same_place_however_they_are_turned(step:
     assert torch.equal(smallest.int(), coarse)
 
 
-@given(step=st.integers(0, 200), sampling=st.sampled_from(["pixels", "classes"]))
-def test_every_labelled_patch_holds_a_label(step: int, sampling: str) -> None:
-    fields = (field(20, 30, labelled=True), field(12, 12))
+def bare(height: int, width: int) -> Field:
+    """A field whose labels hold none."""
+    return field(height, width)._replace(labels=np.full((height, width), IGNORED, np.uint8))
+
+
+@given(
+    step=st.integers(0, 200),
+    sampling=st.sampled_from(["pixels", "classes", "fields"]),
+    height=st.integers(4, 10),
+)
+def test_every_labelled_patch_holds_a_label(step: int, sampling: str, height: int) -> None:
+    fields = (field(2 * height, 30, labelled=True), bare(12, 12), field(12, 12))
     patches = Patches(fields, SPEC, DrawSpec(8, 4, 0, sampling))  # type: ignore[arg-type]
     labels = patches.batch(step, 0, 1, CPU).labels
     assert labels is not None
     assert (labels != IGNORED).flatten(1).any(1).all()
+
+
+@given(step=st.integers(0, 200), sampling=st.sampled_from(["pixels", "classes", "fields"]))
+def test_a_label_that_no_patch_reaches_is_not_drawn(step: int, sampling: str) -> None:
+    fine = field(13, 14)
+    labels = np.full((13, 14), IGNORED, np.uint8)
+    labels[12], labels[3, 2] = 1, 2
+    only_fine = NetworkSpec(bands=SPEC.bands[:1])
+    source = Field({"r10m/s2": fine.arrays["r10m/s2"]}, labels)
+    patches = Patches((source,), only_fine, DrawSpec(8, 4, 0, sampling))  # type: ignore[arg-type]
+    drawn = patches.batch(step, 0, 1, CPU).labels
+    assert drawn is not None
+    assert (drawn == 2).flatten(1).any(1).all()
+
+
+def test_fields_are_drawn_evenly_and_those_without_labels_never() -> None:
+    sparse, dense = field(40, 40, labelled=True), field(40, 40)
+    dense = dense._replace(labels=np.full((40, 40), 5, np.uint8))
+    patches = Patches((bare(40, 40), sparse, dense), SPEC, DrawSpec(8, 256, 0, "fields"))
+    labels = patches.batch(0, 0, 1, CPU).labels
+    assert labels is not None
+    is_dense = (labels == 5).flatten(1).all(1)
+    assert (labels != IGNORED).flatten(1).any(1).all()
+    assert 0.4 < float(is_dense.float().mean()) < 0.6
+
+
+@pytest.mark.parametrize("sampling", ["pixels", "classes", "fields"])
+def test_nothing_but_unlabelled_fields_is_refused_with_a_remedy(sampling: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"no field has labels.*more labels"):
+        Patches((bare(20, 20), field(20, 20)), SPEC, DrawSpec(8, 4, 0, sampling))  # type: ignore[arg-type]
 
 
 def test_balanced_sampling_draws_rare_classes_as_often() -> None:
