@@ -49,6 +49,7 @@ RayOption = Annotated[
 GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
 ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
+MapOption = Annotated[str, typer.Option("--map", help="Path of a map.")]
 StoreArgument = Annotated[str, typer.Argument(help="Path of a cube or map.")]
 DaskOption = Annotated[
     str | None,
@@ -347,6 +348,24 @@ def report(
         model=None if model is None else local_path(model, BUNDLE),
     )
     print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
+
+
+@app.command()
+def areas(
+    map: MapOption,  # noqa: A002
+    out: Annotated[str, typer.Option(help="Table of hectares: .csv or .parquet.")],
+    zones: Annotated[
+        str | None, typer.Option(help="Polygons to measure in, any CRS (GeoPackage, …).")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the zones' names.")] = None,
+) -> None:
+    """Count a map's hectares, by class and zone; counts are biased, see assess."""
+    from sscl_geo.stages.areas import AreasRequest, measure_areas
+
+    polygons = None if zones is None else local_path(zones, "a file of zones")
+    request = AreasRequest(map=location(map), zones=polygons, column=column)
+    hectares = measure_areas(request, local_path(out, "a table"))
+    print(f"{out}: {hectares:,.1f} ha mapped, by counting pixels")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -1,0 +1,48 @@
+"""Tables for analysts, as CSV or Parquet."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import JsonValue
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.io.disk import write_whole
+
+KINDS: Final = (".csv", ".parquet")
+
+Record = Mapping[str, JsonValue]
+
+
+def check_table(path: Path) -> None:
+    """Let only paths through that say a kind of table.
+
+    Raises:
+        InvalidInputError: The suffix is another.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise InvalidInputError(f"--out {path}: must end in {' or '.join(KINDS)}")
+
+
+def write_table(path: Path, records: Sequence[Record], note: str) -> None:
+    """Write records whole, by the suffix of the path.
+
+    Args:
+        path: The file; replaced if it exists.
+        records: Rows with the same columns.
+        note: What whoever reads it must know: a column `note`, and in Parquet the file's
+            description too.
+    """
+    frame = pd.DataFrame([{**record, "note": record.get("note") or note} for record in records])
+    if path.suffix.lower() == ".csv":
+        write_whole(path, frame.to_csv(index=False).encode())
+        return
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    told = {**(table.schema.metadata or {}), b"description": note.encode()}
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(told), buffer)
+    write_whole(path, buffer.getvalue())
