@@ -18,7 +18,10 @@ Stored = dict[str, Tensor]
 
 
 class Normalised(NamedTuple):
-    """Bands on one grid as z-scores, 0 where there is no observation; and where there is."""
+    """Bands on one grid as z-scores, 0 where there is no observation; and where there is one.
+
+    Nodata is none, and neither is a number that is not finite.
+    """
 
     values: Float32[Tensor, "batch band y x"]
     is_valid: Bool[Tensor, "batch band y x"]
@@ -51,7 +54,7 @@ class Normalise(nn.Module):
         bands = self._arrays[name]
         low, high, mean, spread = _columns(bands, stored.device)
         numbers = stored.float()
-        is_valid = numbers != bands[0].nodata
+        is_valid = (numbers != bands[0].nodata) & numbers.isfinite()
         scores = ((numbers.clamp(low, high) - mean) / spread).clamp(-LARGEST, LARGEST)
         scores = torch.where(is_valid, scores, 0.0)
         factor = bands[0].gsd // self._gsd

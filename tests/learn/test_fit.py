@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.checkpoint import from_bytes
 from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
@@ -99,6 +100,30 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[:20] == sorted(rates[:20])
     assert rates[19:] == sorted(rates[19:], reverse=True)
     assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ranks"),
+    [
+        ({"batch": 2, "accumulate": 2}, 0),
+        ({"batch": 2}, 2),
+        ({"batch": 8, "accumulate": 2}, 3),
+        ({"batch": 6}, 4),
+        ({"batch": 4, "patch": 3}, 1),
+    ],
+)
+def test_a_batch_must_give_every_rank_and_part_two_samples(
+    numbers: dict[str, int], ranks: int
+) -> None:
+    schedule = Schedule.model_validate({"epochs": 1, "steps": 1, "patch": 2, **numbers})
+    with pytest.raises(InvalidInputError, match="two samples or more each"):
+        schedule.check(ranks)
+    schedule.replace(batch=24, patch=4).check(ranks)
+
+
+def test_a_batch_of_one_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch"):
+        Schedule(epochs=1, steps=1, batch=1, patch=2)
 
 
 def test_a_batch_in_parts_moves_the_weights_as_the_whole_does() -> None:

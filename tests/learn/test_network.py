@@ -79,6 +79,17 @@ def test_pixels_without_an_observation_are_zero_and_said_to_be_so() -> None:
     assert bands.values.abs().max() <= LARGEST
 
 
+def test_numbers_that_are_not_finite_are_as_nodata() -> None:
+    numbers = {name: array.float() for name, array in stored().items()}
+    bare = {name: array.clone() for name, array in numbers.items()}
+    for place, wrong in enumerate((float("nan"), float("inf"), -float("inf"))):
+        numbers["r20m/s2"][0, 0, place] = wrong
+        bare["r20m/s2"][0, 0, place] = 0
+    found, expected = Normalise(small_spec())(numbers), Normalise(small_spec())(bare)
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.is_valid, expected.is_valid)
+
+
 def test_normalised_numbers_are_z_scores_of_clipped_numbers() -> None:
     numbers = stored()
     bands = Normalise(small_spec())(numbers)

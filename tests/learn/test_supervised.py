@@ -109,6 +109,56 @@ def test_a_class_without_labels_is_neither_favoured_nor_held_down(loss: dict[str
     assert torch.allclose(loss_of(model, given), expected, atol=1e-6)
 
 
+HARD_LOSS = {"prior": 1.0, "frequency": 0.5, "dice": 0.5, "smoothing": 0.1}
+
+
+@pytest.mark.parametrize("loss", [{}, HARD_LOSS])
+def test_labels_of_one_class_alone_teach_that_class(loss: dict[str, float]) -> None:
+    given = batch()
+    assert given.labels is not None
+    given.labels[given.labels != IGNORED] = 1
+    settings = FinetuneSettings.model_validate({"loss": loss})
+    model = Finetune(network(), settings, torch.tensor([0.0, 1.0, 0.0])).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        found = loss_of(model, given)
+        torch.autograd.backward(found)
+        optimizer.step()
+        losses.append(float(found.detach()))
+    assert losses[-1] < losses[0]
+    assert (logits_of(model.segmenter.eval(), given).argmax(1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"loss": HARD_LOSS},
+        {"protocol": "linear"},
+        {"average": 0.5, "teacher": {"weight": 1.0, "threshold": 0.0}},
+    ],
+)
+@pytest.mark.parametrize("missing", [0, math.nan])
+def test_labels_on_unobserved_ground_leave_everything_finite(
+    settings: dict[str, Any], missing: float
+) -> None:
+    empty = batch(7)
+    empty = empty._replace(
+        stored={n: torch.full_like(array.float(), missing) for n, array in empty.stored.items()}
+    )
+    given = empty
+    if "teacher" in settings:
+        given = joined([empty, empty._replace(labels=None)])
+    model = task(network(has_masks=True), **settings).train()
+    loss = loss_of(model, given)
+    torch.autograd.backward(loss)
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
 def test_statistics_are_measured_without_dropout_and_left_in_inference() -> None:
     encoder = network().encoder
     given = [batch(seed) for seed in range(3)]
