@@ -106,6 +106,19 @@ class Legend(Frozen):
         mapped = np.array([table[int(value)] for value in present], np.uint8)
         return mapped[inverse].reshape(labels.shape)
 
+    def check(self, labels: UInt8[np.ndarray, "*shape"], source: object) -> None:
+        """Let only class values and 0 be learned from.
+
+        Raises:
+            InvalidInputError: There is another value; the message names `source` and the values.
+        """
+        strays = sorted({*np.unique(labels).tolist()} - {UNLABELLED, *self.values})
+        if strays:
+            raise InvalidInputError(
+                f"{source} holds the values {strays}, which its legend {self.name!r} does not "
+                "name; make the labels again"
+            )
+
     def indices(self, labels: UInt8[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
         """Return class values as positions in the legend; anything else becomes 255."""
         table = np.full(256, 255, np.uint8)

@@ -151,12 +151,14 @@ class Chips(NamedTuple):
         """Return class values of the chips that are meant.
 
         Raises:
-            InvalidInputError: The chips have none.
+            InvalidInputError: The chips have none, or values that their legend does not name.
         """
         if self.spec.legend is None:
             raise InvalidInputError(f"{self.path}: these chips have no labels")
         stored = self.store.array(LABELS)
-        return np.stack([np.asarray(stored[number]) for number in self.samples])
+        values = np.stack([np.asarray(stored[number]) for number in self.samples])
+        self.spec.legend.check(values, self.path)
+        return values
 
     def read(
         self, names: Sequence[str]

@@ -151,7 +151,8 @@ def labelled(
         cache: Folder of decoded arrays.
 
     Raises:
-        InvalidInputError: Cubes and labels do not pair, lie on different grids, or chips have none.
+        InvalidInputError: Cubes and labels do not pair, lie on different grids, chips have none, or
+            a value is not of the labels' legend.
     """
     stores = iter([Classes.open(path, "labels") for path in labels])
     for imagery in imageries:
@@ -164,7 +165,9 @@ def labelled(
             raise InvalidInputError(f"{imagery.path}: a cube needs labels; give them with --labels")
         store.check_grids(imagery.spec.grids, imagery.path)
         for piece in pieces:
-            yield piece, store.read(piece.zone, whole(store.grid(piece.zone)))
+            values = store.read(piece.zone, whole(store.grid(piece.zone)))
+            store.legend.check(values, store.path)
+            yield piece, values
 
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:

@@ -88,3 +88,9 @@ def test_classes_with_the_same_value_or_source_are_refused(
     )
     with pytest.raises(InvalidInputError, match="distinct values and sources"):
         Legend(name="toy", classes=classes)
+
+
+def test_labels_of_another_legend_are_named() -> None:
+    LEGEND.check(np.array([[0, 3], [10, 10]], np.uint8), "labels.zarr")
+    with pytest.raises(InvalidInputError, match=r"labels\.zarr holds the values \[7, 255\].*'toy'"):
+        LEGEND.check(np.array([[0, 255], [10, 7]], np.uint8), "labels.zarr")

@@ -1,7 +1,9 @@
 """Pretraining and finetuning as stages: in process, on Ray, resumed, submitted as a job."""
 
+import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +20,8 @@ import psutil
 import pytest
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.io.bundle import read_card, read_weights, write_bundle
+from sscl_geo.io.cubes import Classes
 from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
@@ -142,6 +145,50 @@ def test_an_input_that_nobody_has_is_refused_and_leaves_nothing(
     with pytest.raises(InvalidInputError, match="inputs sentinel2_l2a:B99: choose among"):
         finetune(request(learned, study, encoder=None), tmp_path / "m", Ranks())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["stray", "nothing"])
+def test_labels_that_teach_nothing_are_refused(
+    learned: Any, tiny_study: Study, tmp_path: Path, kind: str
+) -> None:
+    shutil.copytree(learned.labels, tmp_path / "labels.zarr")
+    classes = Classes.open(tmp_path / "labels.zarr", "labels")
+    array = classes.store.array(f"{classes.grids[0].zone}/{classes.name}")
+    if kind == "stray":
+        array[0, 0], cause = 200, r"labels\.zarr holds the values \[200\]"
+    else:
+        array[:], cause = 0, "no field has labels"
+    wanted = request(learned, tiny_study, labels=(tmp_path / "labels.zarr",))
+    with pytest.raises(InvalidInputError, match=cause):
+        finetune(wanted, tmp_path / "model", Ranks())
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"name": "sentinel2_l2a:B10"}, "lacks the bands sentinel2_l2a:B10"),
+        ({"gsd": 60}, "is stored as .* chips and cubes do not mix"),
+    ],
+)
+def test_an_encoder_of_other_bands_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path, fields: dict[str, object], cause: str
+) -> None:
+    bundle = read_card(learned.encoder)
+    network = json.loads(json.dumps(bundle.network))
+    network["bands"][0].update(fields)
+    weights = read_weights(learned.encoder, bundle)
+    write_bundle(tmp_path / "encoder", bundle.replace(network=network), weights)
+    wanted = request(learned, tiny_study, encoder=tmp_path / "encoder")
+    with pytest.raises(InvalidInputError, match=cause):
+        finetune(wanted, tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_is_no_encoder(learned: Any, tiny_study: Study, tmp_path: Path) -> None:
+    wanted = request(learned, tiny_study, encoder=learned.model)
+    with pytest.raises(InvalidInputError, match="is a finetuned model"):
+        finetune(wanted, tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_teacher_does_not_take_a_batch_in_parts(
