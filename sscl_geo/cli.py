@@ -29,6 +29,7 @@ PartOption = Annotated[
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"
 CHIPSETS = "sscl_geo.io.chipsets"
+CUBE = "cube"
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
 app.add_typer(catalog_app, name="catalog")
 
@@ -212,17 +213,38 @@ def calibrate(
 
 @app.command()
 def chips(
-    source: Annotated[Path, typer.Option(help="File or folder of a set of chips.")],
-    kind: Annotated[str, typer.Option(help="How it lies on the disk: a name of io/chipsets.")],
+    source: Annotated[str, typer.Option(help="File or folder of a set of chips, or a cube.")],
+    kind: Annotated[str, typer.Option(help="How it lies there: a name of io/chipsets, or cube.")],
     out: OutOption,
     legend: Annotated[str | None, typer.Option(help="Legend of its labels: name or YAML.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Of a cube: labels on its pixels.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of a cube: side of a chip in 10 m pixels. Default: 64")
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Of a cube: side in metres of blocks that splits keep. Default: 1280"),
+    ] = None,
 ) -> None:
-    """Make a store of chips, which pretrain, finetune and experiment take, of a benchmark."""
+    """Make a store of chips, which pretrain, finetune and experiment take, of a set or a cube."""
     from sscl_geo import plugins
     from sscl_geo.io.chips import write_chips
+    from sscl_geo.stages.cut import CutSpec, cut_chips
 
-    named = None if legend is None else _legend(legend)
-    made = write_chips(plugins.find(CHIPSETS, kind).chip_source(source, named), location(out))
+    given = {"side_px": size, "block_m": block}
+    cut = {name: value for name, value in given.items() if value is not None}
+    if kind == CUBE and legend is not None:
+        raise InvalidInputError("--legend: labels of a cube have their own; leave it out")
+    if kind != CUBE and (cut or labels is not None):
+        raise InvalidInputError("--labels, --size and --block are of --kind cube; leave them out")
+    if kind == CUBE:
+        reference = None if labels is None else location(labels)
+        spec = parse(CutSpec, cut, "options")
+        made = cut_chips(location(source), reference, spec, location(out))
+    else:
+        named = None if legend is None else _legend(legend)
+        files = local_path(source, "a set of chips")
+        made = write_chips(plugins.find(CHIPSETS, kind).chip_source(files, named), location(out))
     print(f"{out}: {made.spec.count} chips of {made.spec.side} px, {len(made.spec.bands)} bands")
 
 
@@ -273,11 +295,19 @@ def make_map(
     tile_px: Annotated[
         int | None, typer.Option(help="Side of a tile at 10 m; default: the cube's.")
     ] = None,
+    flips: Annotated[
+        bool, typer.Option(help="Mean over each window and its mirror images; four times slower.")
+    ] = False,
+    probabilities: Annotated[
+        bool, typer.Option(help="Keep the probability of every class.")
+    ] = False,
+    gpu: Annotated[bool, typer.Option(help="Each worker has a GPU.")] = False,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
     """Map a cube wall to wall."""
+    from sscl_geo.stages.map import Inference
     from sscl_geo.stages.map import make_map as run
 
     summary = run(
@@ -286,8 +316,41 @@ def make_map(
         location(out),
         machines_of(executor, workers, dask),
         tile_px,
+        Inference(has_flips=flips, has_gpu=gpu, has_probabilities=probabilities),
     )
     print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
+
+
+@app.command()
+def publish(
+    map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
+    out: Annotated[str, typer.Option(help="Folder of the product; the same command resumes.")],
+    crs: Annotated[
+        str | None,
+        typer.Option(help="One CRS in metres for all zones; default: the map's own pixels."),
+    ] = None,
+    file_px: Annotated[int, typer.Option(help="Most pixels along a side of a file.")] = 8192,
+    id: Annotated[str, typer.Option("--id", help="Id of the STAC collection.")] = "landcover",  # noqa: A002
+    title: Annotated[str, typer.Option(help="Its title.")] = "Land cover",
+    license: Annotated[  # noqa: A002
+        str, typer.Option("--license", help="SPDX identifier, or other.")
+    ] = "other",
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Write a map as COGs, mosaics, styles and a STAC catalogue."""
+    from sscl_geo.stages.publish import PublishRequest
+    from sscl_geo.stages.publish import publish as run
+
+    fields = {
+        "map": location(map), "crs": crs, "file_px": file_px,
+        "id": id, "title": title, "license": license,
+    }  # fmt: skip
+    request = parse(PublishRequest, fields, "options")
+    machines = machines_of(executor, workers, dask)
+    summary = run(request, local_path(out, "a product"), machines)
+    print(f"{out}: {summary.done} places published ({summary.now} now), {summary.empty} empty")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Bounding boxes in longitude and latitude."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sscl_geo.errors import InvalidInputError
@@ -70,6 +71,20 @@ def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
             "antimeridian has W > E, such as 178 -18 -179 -16)"
         )
     return box
+
+
+def hull(boxes: Sequence[BBox]) -> BBox:
+    """Return the box around boxes; where one crosses the antimeridian, it does too."""
+    turn = FULL_TURN if any(box.crosses_antimeridian for box in boxes) else 0.0
+    wests = [box.west + turn * (box.west < 0) for box in boxes]
+    easts = [box.east + turn * (box.east < 0) for box in boxes]
+    west, east = min(wests), max(easts)
+    return BBox(
+        west - turn * (west > EAST_EDGE),
+        min(box.south for box in boxes),
+        east - turn * (east > EAST_EDGE),
+        max(box.north for box in boxes),
+    )
 
 
 def meet(one: BBox, other: BBox) -> bool:

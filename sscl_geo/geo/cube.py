@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from pydantic import JsonValue
+
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.period import Period
@@ -22,6 +24,17 @@ class CubeSpec(Frozen):
     periods: tuple[Period, ...]
     sensors: tuple[Sensor, ...]
     is_daily: bool = False
+
+    @property
+    def provenance(self) -> dict[str, JsonValue]:
+        """What a map of it says of its imagery: sensors, first day, and the day after the last."""
+        return {
+            "sensors": [sensor.name for sensor in self.sensors],
+            "interval": {
+                "start": min(period.start for period in self.periods).isoformat(),
+                "end": max(period.end for period in self.periods).isoformat(),
+            },
+        }
 
     def grid(self, zone: str) -> Grid:
         """Return the grid of a zone."""

@@ -12,10 +12,14 @@ from sscl_geo.geo.cube import BandSource, CubeSpec, Place, band_sources
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.maps import LANDCOVER, level_name
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import TILES
+from sscl_geo.io.tables import SCENES, TILES
 
 GridsOf = TypeAdapter(tuple[Grid, ...])
+
+_NAMES = {"labels": "labels", "map": f"{level_name(1)}/{LANDCOVER}"}
+"""Path of the array of classes in a zone, by the kind of store."""
 
 Places = Mapping[str, list[int]]
 """Positions on the band axis by the key of each place, in the order in which bands were named."""
@@ -44,6 +48,12 @@ class Cube(NamedTuple):
         store = Store.open(path, "cube")
         _check_whole(store)
         return cls(store.path, store, CubeSpec.model_validate(store.plan.content["spec"]))
+
+    @property
+    def scenes(self) -> dict[str, bytes]:
+        """The table of its scenes, for what is made of it; nothing if it has none."""
+        table = self.path / SCENES
+        return {SCENES: table.read_bytes()} if table.exists() else {}
 
     def bands(self, periods: int = 1) -> tuple[BandSource, ...]:
         """Return every band of a sample of consecutive periods."""
@@ -115,7 +125,7 @@ class Classes(NamedTuple):
         store: Its store.
         grids: Its grids.
         legend: Its legend.
-        name: Name of the array of classes.
+        name: Path of the array of classes in a zone.
     """
 
     path: Location
@@ -136,7 +146,7 @@ class Classes(NamedTuple):
             _check_whole(store)
         grids = GridsOf.validate_python(store.plan.content["grids"])
         legend = Legend.model_validate(store.plan.content["legend"])
-        return cls(store.path, store, grids, legend, "labels" if kind == "labels" else "landcover")
+        return cls(store.path, store, grids, legend, _NAMES[kind])
 
     def read(self, zone: str, window: Window) -> UInt8[np.ndarray, "y x"]:
         """Return class values of a window."""

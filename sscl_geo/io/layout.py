@@ -1,4 +1,4 @@
-"""How stores look: CF metadata and Zarr arrays of cubes, labels and maps."""
+"""How stores look: CF metadata and Zarr arrays of cubes, chips and labels."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -18,7 +18,7 @@ from sscl_geo.ops.masks import FLAGS
 CONVENTIONS = "CF-1.11"
 NO_CONFIDENCE = 255
 FULL_CONFIDENCE = 200
-"""`confidence` is stored as probability x 200; 255 is nodata."""
+"""A probability is stored x 200 in a byte; 255 is nodata."""
 
 Attributes = Mapping[str, Any]
 """Whatever JSON can say."""
@@ -58,8 +58,8 @@ def cube_layout(spec: CubeSpec, attributes: Attributes) -> Layout:
         groups[grid.zone] = {"proj:code": grid.crs}
         for group, gsd in GROUP_GSD.items():
             path = f"{grid.zone}/{group}"
-            groups[path] = _georeference(grid, gsd)
-            arrays += _coordinates(path, grid, gsd)
+            groups[path] = georeference(grid, gsd)
+            arrays += coordinates(path, grid, gsd)
             arrays += _time(path, spec.periods)
             arrays += _sensor_arrays(path, group, grid, spec)
     return Layout(groups, tuple(arrays))
@@ -85,7 +85,7 @@ def chips_layout(spec: ChipsSpec, shard: int) -> Layout:
         )
     if spec.legend is not None:
         labels = _chip_array(spec, shard, "labels", (), "uint8")
-        arrays.append(labels._replace(attributes=_flags(spec.legend)))
+        arrays.append(labels._replace(attributes=flags(spec.legend)))
     return Layout({"": {"Conventions": CONVENTIONS, "title": "Chips"}}, tuple(arrays))
 
 
@@ -107,53 +107,33 @@ def _chip_array(
 
 def labels_layout(grids: tuple[Grid, ...], legend: Legend, attributes: Attributes) -> Layout:
     """Return the layout of a labels store: `labels` uint8 at 10 m in one group per zone."""
-    return _classes_layout(grids, attributes, ("labels",), legend)
-
-
-def map_layout(grids: tuple[Grid, ...], legend: Legend, attributes: Attributes) -> Layout:
-    """Return the layout of a map: `landcover` and `confidence`, unsharded, chunk = tile."""
-    return _classes_layout(grids, attributes, ("landcover", "confidence"), legend)
-
-
-def _classes_layout(
-    grids: tuple[Grid, ...], attributes: Attributes, names: tuple[str, ...], legend: Legend
-) -> Layout:
     groups: dict[str, Attributes] = {"": {"Conventions": CONVENTIONS, **attributes}}
     arrays: list[ArrayLayout] = []
     for grid in grids:
-        groups[grid.zone] = _georeference(grid, 10)
-        arrays += _coordinates(grid.zone, grid, 10)
-        arrays += [_map_array(grid, name, legend) for name in names]
+        groups[grid.zone] = georeference(grid, 10)
+        arrays += coordinates(grid.zone, grid, 10)
+        arrays.append(raster(f"{grid.zone}/labels", grid, 10, grid.tile_px, flags(legend)))
     return Layout(groups, tuple(arrays))
 
 
-def _map_array(grid: Grid, name: str, legend: Legend) -> ArrayLayout:
-    is_confidence = name == "confidence"
+def raster(
+    path: str, grid: Grid, gsd: int, chunk: int, attributes: Attributes, fill: int = 0
+) -> ArrayLayout:
+    """Return an unsharded uint8 array on a grid's ground, in square chunks."""
     return ArrayLayout(
-        path=f"{grid.zone}/{name}",
+        path=path,
         dims=("y", "x"),
-        shape=grid.shape,
+        shape=shape_of(grid, gsd),
         dtype="uint8",
-        fill=NO_CONFIDENCE if is_confidence else 0,
-        chunks=(grid.tile_px, grid.tile_px),
+        fill=fill,
+        chunks=(chunk, chunk),
         shards=None,
-        attributes={
-            **(_CONFIDENCE if is_confidence else _flags(legend)),
-            **_georeference(grid, 10),
-            "grid_mapping": "spatial_ref",
-        },
+        attributes={**attributes, **georeference(grid, gsd), "grid_mapping": "spatial_ref"},
     )
 
 
-_CONFIDENCE: Attributes = {
-    "long_name": "probability of the mapped class",
-    "units": "1",
-    "scale_factor": 1 / FULL_CONFIDENCE,
-    "_FillValue": NO_CONFIDENCE,
-}
-
-
-def _flags(legend: Legend) -> Attributes:
+def flags(legend: Legend) -> Attributes:
+    """Return the CF attributes of an array of classes."""
     # No _FillValue: it would make xarray open the classes as floats.
     return {
         "long_name": f"land cover, legend {legend.name}",
@@ -184,7 +164,7 @@ def _sensor_arrays(path: str, group: str, grid: Grid, spec: CubeSpec) -> Iterato
 
 def _pixels(path: str, group: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
     gsd, bands = GROUP_GSD[group], len(sensor.groups[group])
-    shape = _shape(grid, gsd)
+    shape = shape_of(grid, gsd)
     chunk, shard = CHUNK_PX * 10 // gsd, grid.tile_px * 10 // gsd
     return ArrayLayout(
         path=f"{path}/{sensor.array}",
@@ -214,7 +194,7 @@ def _mask(path: str, grid: Grid, spec: CubeSpec, sensor: Sensor) -> ArrayLayout:
     return ArrayLayout(
         path=f"{path}/mask_{sensor.array}",
         dims=("time", "y", "x"),
-        shape=(len(spec.periods), *_shape(grid, 20)),
+        shape=(len(spec.periods), *shape_of(grid, 20)),
         dtype="uint8",
         fill=FLAGS["nodata"],
         chunks=(1, half, half),
@@ -247,8 +227,9 @@ def _band_axis(path: str, group: str, sensor: Sensor) -> ArrayLayout:
     return _coordinate(f"{path}/band_{sensor.array}", names, "str", {"long_name": "band"})
 
 
-def _coordinates(path: str, grid: Grid, gsd: int) -> Iterator[ArrayLayout]:
-    height, width = _shape(grid, gsd)
+def coordinates(path: str, grid: Grid, gsd: int) -> Iterator[ArrayLayout]:
+    """Yield the coordinates of a group whose pixels are `gsd` metres wide."""
+    height, width = shape_of(grid, gsd)
     x = grid.origin[0] + gsd * (np.arange(width) + 0.5)
     y = grid.origin[1] - gsd * (np.arange(height) + 0.5)
     for axis, values in (("x", x), ("y", y)):
@@ -297,8 +278,9 @@ def _coordinate(path: str, values: np.ndarray, dtype: str, attributes: Attribute
     )
 
 
-def _georeference(grid: Grid, gsd: int) -> Attributes:
-    height, width = _shape(grid, gsd)
+def georeference(grid: Grid, gsd: int) -> Attributes:
+    """Return the attributes of the `proj` and `spatial` conventions of Zarr."""
+    height, width = shape_of(grid, gsd)
     block = grid.block(Window(0, 0, height, width), gsd)
     return {
         "proj:code": grid.crs,
@@ -309,5 +291,6 @@ def _georeference(grid: Grid, gsd: int) -> Attributes:
     }
 
 
-def _shape(grid: Grid, gsd: int) -> tuple[int, int]:
-    return grid.shape[0] * 10 // gsd, grid.shape[1] * 10 // gsd
+def shape_of(grid: Grid, gsd: int) -> tuple[int, int]:
+    """Return rows and columns of `gsd` metres, the last of them whole."""
+    return -(-grid.shape[0] * 10 // gsd), -(-grid.shape[1] * 10 // gsd)

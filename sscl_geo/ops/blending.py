@@ -10,10 +10,22 @@ from sscl_geo.ops.windows import Lattice, blend_weights
 
 
 class Blended(NamedTuple):
-    """Per pixel: position of the most probable class, its probability, and whether it was seen."""
+    """What a tile's windows say together.
+
+    Attributes:
+        position: Position of the most probable class.
+        probability: Its probability; 0 where nothing was seen.
+        second: Position of the second most probable class.
+        second_probability: Its probability.
+        shares: The probability of every class.
+        is_seen: Whether a pixel was seen.
+    """
 
     position: Int64[np.ndarray, "y x"]
     probability: Float32[np.ndarray, "y x"]
+    second: Int64[np.ndarray, "y x"]
+    second_probability: Float32[np.ndarray, "y x"]
+    shares: Float32[np.ndarray, "class y x"]
     is_seen: Bool[np.ndarray, "y x"]
 
 
@@ -52,8 +64,17 @@ class Blend:
         self._is_seen[mine] |= is_seen[its]
 
     def result(self) -> Blended:
-        """Return the tile; a tie goes to the class that comes first."""
-        total = self._sum.sum(axis=0)
-        best = self._sum.max(axis=0)
-        share = np.divide(best, total, out=np.zeros_like(best), where=total > 0)
-        return Blended(self._sum.argmax(axis=0), share, self._is_seen)
+        """Return the tile, once, after its last window; of a tie the class that comes first."""
+        shares, total = self._sum, self._sum.sum(axis=0)
+        np.divide(shares, total, out=shares, where=total > 0)
+        position, probability = _greatest(shares)
+        np.put_along_axis(shares, position[None], -1.0, axis=0)
+        second, second_probability = _greatest(shares)
+        np.put_along_axis(shares, position[None], probability[None], axis=0)
+        return Blended(position, probability, second, second_probability, shares, self._is_seen)
+
+
+def _greatest(
+    shares: Float32[np.ndarray, "class y x"],
+) -> tuple[Int64[np.ndarray, "y x"], Float32[np.ndarray, "y x"]]:
+    return shares.argmax(axis=0), shares.max(axis=0)

@@ -3,20 +3,28 @@
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from pydantic import JsonValue
 from sklearn.ensemble import RandomForestClassifier
 
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
-from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE, map_layout
 from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.maps import (
+    CONFIDENCE,
+    LANDCOVER,
+    finish_levels,
+    levels,
+    map_layout,
+    write_coverage,
+    write_layers,
+)
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 
-VERSION = 1
+VERSION = 2
 TREES = 200
 
 
@@ -47,6 +55,7 @@ def make_baseline(
         content={
             "grids": [grid.model_dump(mode="json") for grid in cube.spec.grids],
             "legend": labels.legend.model_dump(mode="json"),
+            **cube.spec.provenance,
         },
     )
     existing = read_plan(out)
@@ -58,7 +67,8 @@ def make_baseline(
     forest = _trained(cube, labels, seed)
     keys = [tile.key for grid in cube.spec.grids for tile in grid.tiles]
     tiles: list[dict[str, JsonValue]] = [{"key": key, "status": "done"} for key in keys]
-    Store.create(out, plan, layout, {TILES: records_table(tiles)}, partial(_fill, cube, forest))
+    tables = {TILES: records_table(tiles), **cube.scenes}
+    Store.create(out, plan, layout, tables, partial(_fill, cube, forest))
 
 
 def _trained(cube: Cube, labels: Classes, seed: int) -> RandomForestClassifier:
@@ -79,23 +89,22 @@ def _fill(cube: Cube, forest: RandomForestClassifier, store: Store) -> None:
     for grid in cube.spec.grids:
         for tile in grid.tiles:
             window = grid.window(tile)
-            landcover, confidence = _mapped(forest, _features(cube, grid, window))
+            classes, shares = _mapped(forest, _features(cube, grid, window))
             is_seen = _is_seen(cube, grid, window)
-            found = np.where(is_seen, landcover, np.uint8(UNLABELLED))
-            store.write(f"{grid.zone}/landcover", (), window, found)
-            known = np.where(is_seen, confidence, np.uint8(NO_CONFIDENCE))
-            store.write(f"{grid.zone}/confidence", (), window, known)
+            landcover = np.where(is_seen, classes, np.uint8(UNLABELLED))
+            layers = {LANDCOVER: landcover, CONFIDENCE: levels(shares, is_seen)}
+            write_layers(store, tile, window, layers)
+        finish_levels(store, grid)
+        write_coverage(store, grid, {tile.key: "done" for tile in grid.tiles})
 
 
 def _mapped(
     forest: RandomForestClassifier, features: Float32[np.ndarray, "y x feature"]
-) -> tuple[UInt8[np.ndarray, "y x"], UInt8[np.ndarray, "y x"]]:
+) -> tuple[UInt8[np.ndarray, "y x"], Float64[np.ndarray, "y x"]]:
     height, width, count = features.shape
     probabilities = forest.predict_proba(features.reshape(-1, count))
-    best = probabilities.argmax(1)
-    levels = np.rint(probabilities.max(1) * FULL_CONFIDENCE)
-    classes = forest.classes_.astype(np.uint8)[best]
-    return classes.reshape(height, width), levels.astype(np.uint8).reshape(height, width)
+    classes = forest.classes_.astype(np.uint8)[probabilities.argmax(1)]
+    return classes.reshape(height, width), probabilities.max(1).reshape(height, width)
 
 
 def _features(cube: Cube, grid: Grid, window: Window) -> Float32[np.ndarray, "y x feature"]:

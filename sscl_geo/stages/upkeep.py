@@ -11,6 +11,7 @@ from sscl_geo.geo.cube import CubeSpec, Place
 from sscl_geo.geo.grid import Grid, Tile, Window
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.maps import layer_window
 from sscl_geo.io.plan import read_plan
 from sscl_geo.io.store import Store, checksum
 from sscl_geo.io.tables import TILES
@@ -126,8 +127,8 @@ def _written(
     window = grids[zone].window(Tile(zone=zone, row=int(row), column=int(column)))
     lead = tuple(starts[day] for day in start)
     for array, told in checksums.items():
-        gsd = Place.of(array).gsd if start else 10
-        yield _Written(f"{zone}/{array}", lead, window.at(gsd), str(told))
+        inner = window.at(Place.of(array).gsd) if start else layer_window(array, window)
+        yield _Written(f"{zone}/{array}", lead, inner, str(told))
 
 
 def _is_whole(store: Store, written: _Written) -> bool:

@@ -9,7 +9,7 @@ from rasterio.enums import ColorInterp
 
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.legend import LandClass, Legend
-from sscl_geo.io.layout import map_layout
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.classes import legend_palette, publish_landcover
 from sscl_geo.io.publish.cog import RasterProfile, write_cog, write_cog_blocks
@@ -61,7 +61,7 @@ def test_a_map_is_published_with_place_colours_and_names(
     plan = Plan(kind="map", stage_version=1, arguments={})
     store = Store.create(tmp_path / "map.zarr", plan, map_layout((GRID,), LEGEND, {}), {})
     for window, values in tiles(classes):
-        store.write("epsg32633/landcover", (), window, values.copy())
+        store.write("epsg32633/r10m/landcover", (), window, values.copy())
     publish_landcover(tmp_path / "out" / "map.tif", store, GRID, LEGEND)
     with rasterio.open(tmp_path / "out" / "map.tif") as dataset:
         assert np.array_equal(dataset.read(1), classes)

@@ -11,7 +11,8 @@ from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.layout import Layout, cube_layout, map_layout
+from sscl_geo.io.layout import Layout, cube_layout
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.store import Store
 
@@ -56,9 +57,11 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def landcover(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("map") / "map.zarr"
     store = stored(path, "map", map_layout(GRIDS, LEGEND, {"title": "toy"}))
-    store.write("epsg32632/landcover", (), Window(0, 0, 256, 256), np.full((256, 256), 4, np.uint8))
+    store.write(
+        "epsg32632/r10m/landcover", (), Window(0, 0, 256, 256), np.full((256, 256), 4, np.uint8)
+    )
     levels = np.full((256, 256), 150, np.uint8)
-    store.write("epsg32632/confidence", (), Window(0, 0, 256, 256), levels)
+    store.write("epsg32632/r10m/confidence", (), Window(0, 0, 256, 256), levels)
     return path
 
 
@@ -117,7 +120,7 @@ def test_a_cube_opens_as_a_tree(cube: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 def test_a_map_opens_as_classes_with_their_meanings(landcover: Path) -> None:
-    dataset = xr.open_zarr(landcover, group="epsg32632", decode_coords="all", chunks=None)
+    dataset = xr.open_zarr(landcover, group="epsg32632/r10m", decode_coords="all", chunks=None)
     classes = dataset["landcover"]
     assert classes.dtype == np.uint8
     assert classes.isel(y=5, x=5).item() == 4
@@ -131,7 +134,7 @@ def test_a_map_opens_as_classes_with_their_meanings(landcover: Path) -> None:
 
 
 def test_the_confidence_of_a_map_is_a_probability(landcover: Path) -> None:
-    dataset = xr.open_zarr(landcover, group="epsg32632", chunks=None)
+    dataset = xr.open_zarr(landcover, group="epsg32632/r10m", chunks=None)
     confidence = dataset["confidence"]
     assert confidence.isel(y=5, x=5).item() == pytest.approx(0.75)
     assert np.isnan(confidence.isel(y=299, x=263).item())
@@ -139,5 +142,5 @@ def test_the_confidence_of_a_map_is_a_probability(landcover: Path) -> None:
 
 def test_a_map_opens_as_a_tree(landcover: Path) -> None:
     with xr.open_datatree(landcover, engine="zarr", chunks=None, decode_coords="all") as tree:
-        assert tree["epsg32632"].ds["landcover"].dtype == np.uint8
-        assert tree["epsg32633"].ds["landcover"].shape == (60, 66)
+        assert tree["epsg32632/r10m"].ds["landcover"].dtype == np.uint8
+        assert tree["epsg32633/r10m"].ds["landcover"].shape == (60, 66)

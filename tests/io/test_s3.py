@@ -22,8 +22,8 @@ from sscl_geo.errors import InvalidInputError, PlanConflictError, SsclGeoError, 
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.io.journal import PART_LINES, PartsJournal, journal
-from sscl_geo.io.layout import map_layout
 from sscl_geo.io.location import Location, location
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import CLAIM, Plan, read_plan
 from sscl_geo.io.store import Store
 
@@ -35,7 +35,7 @@ LEGEND = Legend(
         LandClass(value=2, name="water", color="#0000ff"),
     ),
 )
-LANDCOVER = "epsg32633/landcover"
+LANDCOVER = "epsg32633/r10m/landcover"
 WHOLE = Window(0, 0, *GRID.shape)
 
 SPAWN = multiprocessing.get_context("forkserver")

@@ -10,8 +10,8 @@ from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.io.disk import write_whole
-from sscl_geo.io.layout import map_layout
 from sscl_geo.io.making import begin
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.store import Store, checksum
 
@@ -23,7 +23,7 @@ LEGEND = Legend(
         LandClass(value=2, name="water", color="#0000ff"),
     ),
 )
-LANDCOVER = "epsg32633/landcover"
+LANDCOVER = "epsg32633/r10m/landcover"
 
 
 def plan(**arguments: Any) -> Plan:
@@ -50,7 +50,7 @@ def test_a_new_store_holds_its_plan_its_tables_and_no_data(tmp_path: Path) -> No
     assert read_plan(store.path) == plan()
     assert (store.path / "notes.txt").read_bytes() == b"hello"
     assert not store.read(LANDCOVER, (), Window(0, 0, *GRID.shape)).any()
-    assert (store.read("epsg32633/confidence", (), Window(0, 0, *GRID.shape)) == 255).all()
+    assert (store.read("epsg32633/r10m/confidence", (), Window(0, 0, *GRID.shape)) == 255).all()
     assert [path.name for path in tmp_path.iterdir()] == ["map.zarr"]
 
 

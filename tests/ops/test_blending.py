@@ -44,7 +44,7 @@ def test_tiling_does_not_show(
             size = rows.stop - rows.start, columns.stop - columns.start
             piece = blended(Window(rows.start, columns.start, *size), origin)
             for mine, theirs in zip(piece, whole, strict=True):
-                assert np.array_equal(mine, theirs[rows, columns])
+                assert np.array_equal(mine, theirs[..., rows, columns])
 
 
 def test_windows_that_agree_are_not_changed_by_blending() -> None:
@@ -58,6 +58,18 @@ def test_windows_that_agree_are_not_changed_by_blending() -> None:
     assert (result.position == 1).all()
     assert result.probability == pytest.approx(np.full((30, 30), 0.5), rel=1e-6)
     assert result.is_seen.all()
+
+
+def test_the_second_class_is_the_most_probable_of_the_others() -> None:
+    result = blended(Window(0, 0, 30, 40), (3, 5))
+    seen = result.is_seen
+    ordered = np.sort(result.shares, axis=0)
+    assert np.array_equal(result.probability[seen], ordered[-1][seen])
+    assert np.array_equal(result.second_probability[seen], ordered[-2][seen])
+    told = np.take_along_axis(result.shares, result.second[None], 0)[0]
+    assert np.array_equal(told[seen], ordered[-2][seen])
+    assert (result.second != result.position).all()
+    assert result.shares.sum(0)[seen] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_tie_goes_to_the_class_that_comes_first() -> None:

@@ -12,7 +12,7 @@ from sscl_geo.demo.items import CRS, ground_transform
 from sscl_geo.errors import InvalidInputError, NoSceneError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.layout import map_layout
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.profile import source
 from sscl_geo.io.publish.cog import write_cog

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 import xarray
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
@@ -22,7 +23,8 @@ from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.ingest import ingest
-from sscl_geo.stages.map import make_map
+from sscl_geo.stages.map import Inference, make_map, resume
+from sscl_geo.stages.upkeep import verify
 
 Content = Callable[[Path], dict[str, bytes]]
 ZONE = "epsg32633"
@@ -36,7 +38,7 @@ def mapped(learned: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pixels(store: Path) -> tuple[np.ndarray, np.ndarray]:
-    group = xarray.open_zarr(store, group=ZONE, mask_and_scale=False)
+    group = xarray.open_zarr(store, group=f"{ZONE}/r10m", mask_and_scale=False)
     return group.landcover.values, group.confidence.values
 
 
@@ -92,6 +94,80 @@ def test_killed_at_any_moment_and_run_again_it_makes_the_same_bytes(
     subprocess.run(command(tmp_path / "map.zarr"), check=True, capture_output=True)
     assert kills >= 1
     assert content(tmp_path / "map.zarr") == content(mapped)
+
+
+def test_the_other_layers_fit_the_classes(learned: Any, mapped: Path, dfc2020: Legend) -> None:
+    fine = xarray.open_zarr(mapped, group=f"{ZONE}/r10m", mask_and_scale=False)
+    seen = fine.landcover.values != 0
+    assert set(np.unique(fine.second.values[seen])) <= set(dfc2020.values)
+    assert (fine.second.values[seen] != fine.landcover.values[seen]).all()
+    assert (fine.second.values[~seen] == 0).all()
+    # Confidence is at most one level of rounding below the margin.
+    assert (fine.margin.values[seen] <= fine.confidence.values[seen].astype(int) + 1).all()
+    assert (fine.margin.values[~seen] == 255).all()
+    cube = xarray.open_zarr(learned.cube, group=f"{ZONE}/r10m")
+    for array in ("s1", "s2"):
+        assert np.array_equal(
+            fine[f"n_obs_{array}"].values, cube[f"n_valid_{array}"].sum("time").values
+        )
+
+
+def test_each_level_is_the_mode_of_the_map_and_knows_its_place(mapped: Path) -> None:
+    with xarray.open_datatree(mapped, engine="zarr", chunks=None, mask_and_scale=False) as tree:
+        layout = tree[ZONE].attrs["multiscales"]["layout"]
+        names = [level["asset"] for level in layout]
+        assert names[:4] == ["r10m", "r20m", "r40m", "r80m"]
+        fine = tree[f"{ZONE}/r10m"].ds
+        for name in names[1:]:
+            level, factor = tree[f"{ZONE}/{name}"].ds, int(name.strip("rm")) // 10
+            assert level.attrs["spatial:transform"][0] == 10 * factor
+            assert float(level.x[0]) == float(fine.x[0]) + 5 * (factor - 1)
+            assert level.landcover.shape == tuple(-(-n // factor) for n in fine.landcover.shape)
+            if factor > 8:  # made of the level before it
+                continue
+            seen = np.argwhere(level.landcover.values)
+            for row, column in (seen[0], seen[len(seen) // 2]):
+                rows, columns = (slice(n * factor, (n + 1) * factor) for n in (row, column))
+                square = fine.landcover.values[rows, columns]
+                values, counts = np.unique(square[square != 0], return_counts=True)
+                assert level.landcover.values[row, column] in values[counts == counts.max()]
+
+
+def test_coverage_tells_which_tiles_are_there(mapped: Path) -> None:
+    coverage = xarray.open_zarr(mapped, group=ZONE).coverage
+    assert coverage.attrs["flag_meanings"].split()[int(coverage.values.max())] == "mapped"
+    assert (coverage.values == 1).all()
+
+
+def test_flips_and_probabilities_are_part_of_what_a_map_is(
+    learned: Any, mapped: Path, tmp_path: Path, dfc2020: Legend
+) -> None:
+    out = tmp_path / "map.zarr"
+    inference = Inference(has_flips=True, has_probabilities=True)
+    make_map(learned.cube, learned.model, out, Machines(), inference=inference)
+    group = xarray.open_zarr(out, group=f"{ZONE}/r10m", mask_and_scale=False)
+    probability, seen = group.probability.values, group.landcover.values != 0
+    assert len(probability) == len(dfc2020.classes)
+    assert np.array_equal(probability.max(0)[seen], group.confidence.values[seen])
+    total = probability.astype(int).sum(0)[seen]
+    assert (abs(total - 200) <= len(dfc2020.classes)).all()
+    assert (probability[:, ~seen] == 255).all()
+    assert not np.array_equal(pixels(out)[1], pixels(mapped)[1])
+    with pytest.raises(PlanConflictError, match="inference"):
+        make_map(learned.cube, learned.model, out, Machines())
+    assert verify(out) > 0
+    assert resume(out, Machines()).now == 0
+
+
+def test_a_gpu_that_is_not_there_is_refused(learned: Any, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InvalidInputError, match="--gpu: torch finds no GPU"):
+        make_map(
+            learned.cube, learned.model, tmp_path / "m.zarr", Machines(),
+            inference=Inference(has_gpu=True),
+        )  # fmt: skip
+    assert not (tmp_path / "m.zarr").exists()
 
 
 def test_the_cog_beside_the_map_has_its_classes_colours_and_crs(

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.maps import LANDCOVER, layer_path
 from sscl_geo.io.publish.cog import Palette, RasterProfile, write_cog_blocks
 from sscl_geo.io.store import Store
 
@@ -35,4 +36,4 @@ def legend_palette(legend: Legend) -> Palette:
 def _tiles(store: Store, grid: Grid) -> Iterator[tuple[Window, UInt8[np.ndarray, "y x"]]]:
     for tile in grid.tiles:
         window = grid.window(tile)
-        yield window, store.read(f"{grid.zone}/landcover", (), window)
+        yield window, store.read(layer_path(grid.zone, LANDCOVER), (), window)

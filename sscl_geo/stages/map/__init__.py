@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
@@ -12,8 +14,9 @@ from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
 from sscl_geo.io.journal import journal
-from sscl_geo.io.layout import map_layout
+from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, Location, location
+from sscl_geo.io.maps import finish_levels, map_layout, write_coverage
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.publish.classes import publish_landcover
 from sscl_geo.io.store import Store
@@ -22,17 +25,23 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Machines, Outcome, Stage
-from sscl_geo.stages.map.tile import Job, MapUnit, map_unit, unit_bytes
+from sscl_geo.stages.map.inference import Inference
+from sscl_geo.stages.map.tile import Job, MapUnit, layer_names, map_unit, unit_bytes
 
-__all__ = ["cog_path", "make_map"]
+__all__ = ["Inference", "cog_path", "make_map"]
 
-VERSION = 1
+VERSION = 2
 SOURCES = "sources.json"
 """Where the cube and the model of a map are; they may move without changing the map."""
 
 
 def make_map(
-    cube: AnyLocation, model: Path, out: AnyLocation, machines: Machines, tile_px: int | None = None
+    cube: AnyLocation,
+    model: Path,
+    out: AnyLocation,
+    machines: Machines,
+    tile_px: int | None = None,
+    inference: Inference = Inference(),  # noqa: B008 - a frozen value
 ) -> Summary:
     """Map a cube, or finish a map that was begun, and write a COG of each zone beside it.
 
@@ -42,6 +51,7 @@ def make_map(
         out: The map's path.
         machines: Where to run.
         tile_px: Side of a tile at 10 m; the cube's if None. It does not change the map.
+        inference: How the network is asked.
 
     Raises:
         InvalidInputError: The bundle cannot map, the cube lacks bands, or something else stands at
@@ -54,6 +64,7 @@ def make_map(
             f"--out {out}: a map's path must end in .zarr, so that its COG can stand beside it"
         )
         raise InvalidInputError(message)
+    inference.check()
     source, bundle = Cube.open(cube), read_card(model)
     legend = _checked_legend(bundle, model)
     network = NetworkSpec.model_validate(bundle.network)
@@ -62,12 +73,15 @@ def make_map(
     grids = tuple(
         grid.retiled(grid.tile_px if tile_px is None else tile_px) for grid in source.spec.grids
     )
-    store = _store(out, _plan(source, bundle, grids), grids, legend)
+    extra = layer_names(source, inference)
+    plan = _plan(source, bundle, grids, inference)
+    store = _store(out, plan, map_layout(grids, legend, _attributes(plan), extra), source)
     job = Job(
         cube=source.path.resolve(),
         model=model.resolve(),
         weights_sha256=bundle.weights_sha256,
         temperature=bundle.temperature,
+        inference=inference,
         out=store.path.resolve(),
     )
     store.put(SOURCES, job.model_dump_json(include={"cube", "model"}).encode())
@@ -90,8 +104,10 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         raise InvalidInputError(
             f"{out} does not say what it was made of ({SOURCES}); run the command that made it"
         ) from None
-    tile_px = None if plan is None else int(str(plan.arguments["tile_px"]))
-    return make_map(cube, model, out, machines, tile_px)
+    told = {} if plan is None else plan.arguments
+    tile_px = None if plan is None else int(str(told["tile_px"]))
+    inference = Inference.model_validate(told.get("inference", {}))
+    return make_map(cube, model, out, machines, tile_px, inference)
 
 
 def _stage(
@@ -119,7 +135,7 @@ def _checked_legend(bundle: Bundle, model: Path) -> Legend:
     return bundle.legend
 
 
-def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
+def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...], inference: Inference) -> Plan:
     return Plan(
         kind="map",
         stage_version=VERSION,
@@ -131,33 +147,54 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...]) -> Plan:
             "halo": bundle.halo,
             "legend": None if bundle.legend is None else bundle.legend.digest,
             "tile_px": grids[0].tile_px,
+            "inference": inference.model_dump(mode="json"),
         },
         content={
             "grids": [grid.model_dump(mode="json") for grid in grids],
             "legend": None if bundle.legend is None else bundle.legend.model_dump(mode="json"),
+            **source.spec.provenance,
+            "model": {
+                "architecture": NetworkSpec.model_validate(bundle.network).backbone.name,
+                "weights_sha256": bundle.weights_sha256,
+                "package_version": bundle.package_version,
+            },
         },
     )
 
 
-def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
+def _store(out: AnyLocation, plan: Plan, layout: Layout, source: Cube) -> Store:
     existing = read_plan(out)
     if existing is not None:
         existing.check(plan, out)
         return Store(out, existing)
-    for path in (cog_path(out, grid, grids) for grid in grids):
+    for path in (cog_path(out, grid, source.spec.grids) for grid in source.spec.grids):
         if path.exists():
             raise InvalidInputError(
                 f"{path} exists and would be replaced by the map's COG; move it, or choose "
                 "another --out"
             )
-    attributes = {"title": "Land cover", "history": f"sscl_geo {plan.package_version}"}
-    return Store.create(out, plan, map_layout(grids, legend, attributes), {})
+    return Store.create(out, plan, layout, source.scenes)
+
+
+def _attributes(plan: Plan) -> dict[str, JsonValue]:
+    return {
+        "title": "Land cover",
+        "history": f"sscl_geo {plan.package_version}",
+        "sensors": plan.content["sensors"],
+        "interval": plan.content["interval"],
+        "cube_digest": plan.arguments["cube"],
+        "model": plan.content["model"],
+        "model_temperature": plan.arguments["temperature"],
+    }
 
 
 def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
+    states = {outcome.key: outcome.status for outcome in outcomes}
     for grid in grids:
+        finish_levels(store, grid)
+        write_coverage(store, grid, states)
         publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
     store.put(TILES, records_table([outcome.record for outcome in outcomes]))
 

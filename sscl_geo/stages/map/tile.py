@@ -1,33 +1,43 @@
-"""One unit of mapping: read a tile with its surroundings, run the model, blend, write."""
+"""One unit of mapping: ask the network about a tile and its surroundings, and write the layers."""
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import UInt8
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.cube import Place
 from sscl_geo.geo.grid import Tile, Window
-from sscl_geo.geo.inputs import BandInput
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Cube
-from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.location import Location
+from sscl_geo.io.maps import (
+    CONFIDENCE,
+    COUNTS,
+    LANDCOVER,
+    MARGIN,
+    PROBABILITY,
+    SECOND,
+    levels,
+    write_layers,
+)
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
-from sscl_geo.ops.blending import Blend, Blended
-from sscl_geo.ops.windows import Lattice, checked_lattice
+from sscl_geo.ops.blending import Blended
+from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.work import Evidence
+from sscl_geo.stages.map.inference import STRIP_ROWS, Inference, Network, blended
 
 ACTIVATION_BYTES = 40
 """Bytes of activations per input pixel and plane of the widest layer, in float32, at inference."""
+
+MOST_OBSERVATIONS = 255
+
+Layer = UInt8[np.ndarray, "y x"]
 
 
 class MapUnit(Frozen):
@@ -55,6 +65,7 @@ class Job(Frozen):
         model: Absolute path of the bundle.
         weights_sha256: Digest of the bundle's weights.
         temperature: What logits are divided by.
+        inference: How the network is asked.
         out: Where the map is, for any process.
     """
 
@@ -62,139 +73,85 @@ class Job(Frozen):
     model: Path
     weights_sha256: str
     temperature: float
+    inference: Inference
     out: Location
+
+
+def layer_names(cube: Cube, inference: Inference) -> tuple[str, ...]:
+    """Return the layers of a map beside the classes and their confidence."""
+    counts = [f"{COUNTS}{sensor.array}" for sensor in cube.spec.sensors]
+    probability = [PROBABILITY] if inference.has_probabilities else []
+    return SECOND, MARGIN, *counts, *probability
 
 
 def map_unit(job: Job, unit: MapUnit) -> Evidence:
     """Map one tile: every lattice window that reaches into it, blended.
 
-    One thread and one window at a time, so that a window's probabilities are the same bits
-    wherever it is computed and whatever is computed beside it.
+    One thread and, on a CPU, one window at a time, so that a window's probabilities are the same
+    bits wherever it is computed and whatever is computed beside it.
     """
     torch.set_num_threads(1)
-    bundle, legend, segmenter = _model(job.model, job.weights_sha256)
+    job.inference.check()
+    bundle, legend, segmenter = _model(job.model, job.weights_sha256, job.inference.has_gpu)
     cube, store = Cube.open(job.cube), Store.open(job.out, "map")
     lattice = checked_lattice(bundle.window, bundle.halo)
-    network = _Network(segmenter, job.temperature)
-    blended = _blended(cube, unit, network, lattice, len(legend.classes))
-    landcover, confidence = _coded(blended, legend)
-    zone = unit.tile.zone
-    pixels = int(np.count_nonzero(landcover))
+    network = Network(segmenter, job.temperature, job.inference)
+    found = blended(cube, unit.tile.zone, unit.window, network, lattice, len(legend.classes))
+    layers = {**_layers(found, legend), **_observations(cube, unit)}
+    if job.inference.has_probabilities:
+        layers[PROBABILITY] = levels(found.shares, found.is_seen)
+    pixels = int(np.count_nonzero(found.is_seen))
     return {
         "empty": pixels == 0,
         "pixels": pixels,
-        "checksums": {
-            "landcover": store.write(f"{zone}/landcover", (), unit.window, landcover),
-            "confidence": store.write(f"{zone}/confidence", (), unit.window, confidence),
-        },
+        "checksums": dict(write_layers(store, unit.tile, unit.window, layers)),
     }
 
 
 def unit_bytes(bundle: Bundle, tile_px: int) -> int:
-    """Return the most bytes that one unit holds: inputs, sums and one window's activations."""
+    """Return the most bytes that one unit holds: two strips, sums, and a window's activations."""
     network = NetworkSpec.model_validate(bundle.network)
     classes = 0 if bundle.legend is None else len(bundle.legend.classes)
-    side = tile_px + 2 * bundle.window
-    inputs = sum(2 * side**2 * (10 / band.gsd) ** 2 for band in network.bands)
+    strip = (tile_px + 2 * bundle.window) * STRIP_ROWS * bundle.window
+    inputs = 2 * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
     planes = len(network.bands) * network.features.width
-    return int(inputs + 4 * classes * tile_px**2 + ACTIVATION_BYTES * planes * bundle.window**2)
+    activations = ACTIVATION_BYTES * planes * bundle.window**2
+    return int(inputs + (4 * classes + 24) * tile_px**2 + activations)
 
 
 @lru_cache(maxsize=1)
-def _model(path: Path, sha256: str) -> tuple[Bundle, Legend, Segmenter]:
+def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Segmenter]:
     """Load a bundle once per process; the digest is checked against its file."""
     bundle = read_card(path).replace(weights_sha256=sha256)
     legend = Legend.model_validate(bundle.legend)
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(legend.classes))
     load_weights(segmenter, read_weights(path, bundle), str(path))
+    if has_gpu:
+        segmenter.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
     return bundle, legend, segmenter.eval()
 
 
-class _Network(NamedTuple):
-    segmenter: Segmenter
-    temperature: float
+def _layers(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
+    values = np.array(legend.values, np.uint8)
 
+    def classes(position: np.ndarray) -> Layer:
+        return np.where(found.is_seen, values[position], np.uint8(UNLABELLED))
 
-def _blended(
-    cube: Cube, unit: MapUnit, network: _Network, lattice: Lattice, classes: int
-) -> Blended:
-    grid = cube.spec.grid(unit.tile.zone)
-    windows = lattice.covering(unit.window, grid.lattice_origin)
-    around = _bounding(windows)
-    spec = network.segmenter.encoder.spec
-    places = cube.wanted([band.name for band in spec.bands], may_lack=spec.has_masks)
-    periods = 1 + max(Place.of(band.array).later for band in spec.bands)
-    present = {source.name for source in cube.bands(periods)}
-    blend = Blend(unit.window, classes, lattice)
-    for time in cube.samples(places):
-        found = cube.read(unit.tile.zone, time, places, around)
-        stored = {
-            name: _whole(found.get(name), bands, present, around)
-            for name, bands in spec.arrays.items()
-        }
-        for window in windows:
-            part = _inner(stored, spec, window, around)
-            bands = _normalised(network.segmenter, part)
-            is_seen = bands.is_valid[0].any(0).numpy()
-            if is_seen.any():
-                blend.add(window, _probabilities(network, bands), is_seen)
-    return blend.result()
-
-
-def _whole(
-    found: Shaped[np.ndarray, "_ _ _"] | None,
-    bands: tuple[BandInput, ...],
-    present: set[str],
-    around: Window,
-) -> Shaped[np.ndarray, "_ _ _"]:
-    """Return an array with all of a network's bands; those that the cube lacks have no data."""
-    if found is not None and len(found) == len(bands):
-        return found
-    dtype = np.int32 if found is None else found.dtype
-    whole = np.full((len(bands), *around.at(bands[0].gsd)[2:]), bands[0].nodata, dtype)
-    if found is not None:
-        whole[[band.name in present for band in bands]] = found
-    return whole
-
-
-def _bounding(windows: tuple[Window, ...]) -> Window:
-    first, last = windows[0], windows[-1]
-    height, width = last.y + last.height - first.y, last.x + last.width - first.x
-    return Window(first.y, first.x, height, width)
-
-
-def _inner(
-    stored: dict[str, Shaped[np.ndarray, "_ _ _"]],
-    spec: NetworkSpec,
-    window: Window,
-    around: Window,
-) -> dict[str, Shaped[np.ndarray, "_ _ _"]]:
-    inner = window._replace(y=window.y - around.y, x=window.x - around.x)
-    gsd = {name: bands[0].gsd for name, bands in spec.arrays.items()}
-    return {name: data[:, *inner.at(gsd[name]).slices] for name, data in stored.items()}
-
-
-@torch.inference_mode()
-def _normalised(segmenter: Segmenter, stored: dict[str, Shaped[np.ndarray, "_ _ _"]]) -> Normalised:
-    tensors = {
-        name: torch.from_numpy(np.ascontiguousarray(data))[None] for name, data in stored.items()
+    return {
+        LANDCOVER: classes(found.position),
+        CONFIDENCE: levels(found.probability, found.is_seen),
+        SECOND: classes(found.second),
+        MARGIN: levels(found.probability - found.second_probability, found.is_seen),
     }
-    bands: Normalised = segmenter.encoder.normalise(tensors)
-    return bands
 
 
-@torch.inference_mode()
-def _probabilities(network: _Network, bands: Normalised) -> Float32[np.ndarray, "class y x"]:
-    logits = network.segmenter(bands.values, bands.is_absent).float()
-    probabilities: np.ndarray = torch.softmax(logits / network.temperature, 1)[0].numpy()
-    return probabilities
-
-
-def _coded(
-    blended: Blended, legend: Legend
-) -> tuple[UInt8[np.ndarray, "y x"], UInt8[np.ndarray, "y x"]]:
-    values = np.array(legend.values, np.uint8)[blended.position]
-    levels = np.rint(blended.probability * FULL_CONFIDENCE).astype(np.uint8)
-    is_seen: Bool[np.ndarray, "y x"] = blended.is_seen
-    landcover = np.where(is_seen, values, np.uint8(UNLABELLED))
-    return landcover, np.where(is_seen, levels, np.uint8(NO_CONFIDENCE))
+def _observations(cube: Cube, unit: MapUnit) -> dict[str, Layer]:
+    """Return how many observations of each sensor there are in all periods."""
+    counted = {}
+    for sensor in cube.spec.sensors:
+        path = f"{unit.tile.zone}/r10m/n_valid_{sensor.array}"
+        total = np.zeros((unit.window.height, unit.window.width), np.uint32)
+        for time in range(len(cube.spec.periods)):
+            total += cube.store.read(path, (time,), unit.window)
+        counted[f"{COUNTS}{sensor.array}"] = np.minimum(total, MOST_OBSERVATIONS).astype(np.uint8)
+    return counted

@@ -19,6 +19,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Classes, Cube, whole
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
+from sscl_geo.io.maps import CONFIDENCE, layer_path
 from sscl_geo.ops.scaling import physical
 
 LARGEST_PX = 900
@@ -90,7 +91,7 @@ def classes_picture(classes: Classes, grid: Grid, legend: Legend, caption: str) 
 
 def confidence_picture(mapped: Classes, grid: Grid) -> Picture:
     """Return the probability of the mapped class, dark where the model is unsure."""
-    path = f"{grid.zone}/confidence"
+    path = layer_path(grid.zone, CONFIDENCE)
     levels = thinned(mapped.store.read(path, (), whole(mapped.grid(grid.zone))))
     colors = mpl.colormaps["viridis"](np.minimum(levels / FULL_CONFIDENCE, 1.0))[..., :3]
     image = (255 * colors).astype(np.uint8)

@@ -1,0 +1,70 @@
+"""A map's layers on any ground: read as they lie, or warped from all zones to another CRS."""
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from sscl_geo.geo.grid import GSD, Block, Grid, Window
+from sscl_geo.geo.ground import owned, transformer
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.layout import NO_CONFIDENCE
+from sscl_geo.io.maps import CONFIDENCE, LANDCOVER, layer_path
+
+Layer = UInt8[np.ndarray, "y x"]
+Index = Int64[np.ndarray, "*pixels"]
+
+NODATA = {LANDCOVER: 0, CONFIDENCE: NO_CONFIDENCE}
+
+ROWS = 512
+"""Rows of a block that are placed at a time, for less memory."""
+
+
+def own_layer(mapped: Classes, zone: str, name: str, window: Window) -> Layer:
+    """Return a layer of a zone as it lies."""
+    return mapped.store.read(layer_path(zone, name), (), window)
+
+
+def warped_layer(mapped: Classes, name: str, block: Block) -> Layer:
+    """Return a layer of all zones on a block's pixels, each from the nearest.
+
+    Where zones of a map overlap, each place on the ground is read from the zone that owns it.
+    """
+    out = np.full((block.height, block.width), NODATA[name], np.uint8)
+    for grid in mapped.grids:
+        _add(out, mapped, grid, name, block)
+    return out
+
+
+def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> None:
+    """Write a zone's pixels into a block, some rows at a time.
+
+    The place of every pixel's centre is computed; GDAL would interpolate it along a row, and then
+    a pixel would depend on the block that it is in.
+    """
+    for top in range(0, block.height, ROWS):
+        rows = min(ROWS, block.height - top)
+        y, x = _places(block, top, rows, grid)
+        is_inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
+        if not is_inside.any():
+            continue
+        window = _around(y[is_inside], x[is_inside])
+        source = mapped.store.read(layer_path(grid.zone, name), (), window)
+        source = np.where(owned(grid, window), source, np.uint8(NODATA[name]))
+        found = source[y[is_inside] - window.y, x[is_inside] - window.x]
+        part = out[top : top + rows]
+        part[is_inside] = np.where(found == NODATA[name], part[is_inside], found)
+
+
+def _places(block: Block, top: int, rows: int, grid: Grid) -> tuple[Index, Index]:
+    """Return row and column in a grid of the pixel under each pixel's centre."""
+    columns = np.arange(block.width) + 0.5
+    x, y = block.transform @ np.meshgrid(columns, np.arange(top, top + rows) + 0.5)
+    there_x, there_y = transformer(block.crs, grid.crs).transform(x, y, errcheck=False)
+    far = np.iinfo(np.int32).max
+    row = np.nan_to_num((grid.origin[1] - there_y) / GSD, nan=far, posinf=far, neginf=far)
+    column = np.nan_to_num((there_x - grid.origin[0]) / GSD, nan=far, posinf=far, neginf=far)
+    return np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
+
+
+def _around(y: Index, x: Index) -> Window:
+    top, left = int(y.min()), int(x.min())
+    return Window(top, left, int(y.max()) - top + 1, int(x.max()) - left + 1)

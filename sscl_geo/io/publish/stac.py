@@ -1,0 +1,210 @@
+"""A published map as a static STAC 1.1 catalogue: a collection, and an item for each place."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pystac
+import rustac
+import shapely
+from pydantic import Field, JsonValue
+from pystac import Asset, Collection, Extent, Item, Link, SpatialExtent, TemporalExtent
+from pystac.layout import TemplateLayoutStrategy
+
+from sscl_geo import __version__
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.bbox import BBox, hull
+from sscl_geo.geo.grid import Block
+from sscl_geo.geo.legend import Legend
+from sscl_geo.geo.period import Period
+from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
+from sscl_geo.io.maps import CONFIDENCE, LANDCOVER
+
+COLLECTION, ITEMS = "collection.json", "items"
+ITEMS_TABLE = "items.parquet"
+
+_SCHEMA = "https://stac-extensions.github.io/{}/schema.json"
+EXTENSIONS = tuple(
+    _SCHEMA.format(name)
+    for name in (
+        "projection/v2.0.0",
+        "raster/v2.0.0",
+        "classification/v2.0.0",
+        "processing/v1.2.0",
+        "file/v2.1.0",
+    )
+)
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_ZARR = "application/vnd.zarr; version=3"
+_SHA256 = "1220"
+"""What a SHA-256 digest begins with as a multihash: its code, and its length in bytes."""
+
+
+class Told(Frozen):
+    """What a whole map says of itself.
+
+    Attributes:
+        id: Identifier of the collection.
+        title: Its title.
+        legend: The legend.
+        interval: First and last day of the imagery, both included.
+        sensors: Names of the sensors.
+        model: What the model was; empty for a map without one.
+        license: SPDX identifier, or `other`.
+    """
+
+    id: str
+    title: str
+    legend: Legend
+    interval: Period
+    sensors: tuple[str, ...]
+    model: dict[str, JsonValue] = Field(default_factory=dict)
+    license: str = "other"
+
+
+class Published(NamedTuple):
+    """A file of a layer: its path in the product, its size in bytes, and its SHA-256."""
+
+    layer: str
+    path: str
+    size: int
+    sha256: str
+
+
+class Place(NamedTuple):
+    """One item: its name, its ground, its files, pixels by class, and where it comes from."""
+
+    name: str
+    block: Block
+    bbox: BBox
+    files: tuple[Published, ...]
+    pixels: Mapping[int, int]
+    sources: tuple[str, ...]
+
+
+def write_catalogue(folder: Path, told: Told, places: Sequence[Place], map_href: str) -> None:
+    """Write `collection.json`, an item for each place, and all items as GeoParquet.
+
+    Args:
+        folder: The product's folder.
+        told: What the map says of itself.
+        places: Places with data, at least one.
+        map_href: Where the Zarr map is; relative to the folder if it is on the same disk.
+    """
+    collection = _collection(told, places, map_href)
+    collection.set_self_href(str(folder / COLLECTION))
+    for place in places:
+        item = _item(told, place)
+        collection.add_item(item, strategy=TemplateLayoutStrategy(item_template=ITEMS))
+    items = list(collection.get_items())
+    # Paths of files are relative to the item that names them.
+    for item, place in zip(items, places, strict=True):
+        for file in place.files:
+            item.assets[file.layer].href = os.path.relpath(file.path, ITEMS)
+    table = [item.to_dict(transform_hrefs=False) for item in items]
+    collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+    rustac.write_sync(str(folder / ITEMS_TABLE), table)
+
+
+def _collection(told: Told, places: Sequence[Place], map_href: str) -> Collection:
+    start, end = _interval(told.interval)
+    around = hull([place.bbox for place in places])
+    collection = Collection(
+        id=told.id,
+        title=told.title,
+        description=f"{told.title}, legend {told.legend.name}, from {', '.join(told.sensors)}.",
+        extent=Extent(SpatialExtent([list(around)]), TemporalExtent([[start, end]])),
+        license=told.license,
+        stac_extensions=[*EXTENSIONS],
+        extra_fields={
+            "item_assets": {name: _asset(told, name) for name in (LANDCOVER, CONFIDENCE)}
+        },
+    )
+    collection.add_asset(
+        "zarr", Asset(map_href, "The map as Zarr", media_type=_ZARR, roles=["data"])
+    )
+    return collection
+
+
+def _item(told: Told, place: Place) -> Item:
+    start, end = _interval(told.interval)
+    block = place.block
+    mapped = sum(place.pixels.values())
+    item = Item(
+        id=place.name,
+        geometry=_geometry(place.bbox),
+        bbox=list(place.bbox),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            "title": f"{told.title}, {place.name}",
+            "proj:code": block.crs,
+            "proj:shape": [block.height, block.width],
+            "proj:transform": [*block.transform][:6],
+            "proj:bbox": list(block.bounds),
+            "processing:software": {"sscl_geo": __version__},
+            "processing:level": "L4",
+            "processing:lineage": _lineage(told),
+            "constellation": "sentinel" if _is_sentinel(told) else None,
+            "sscl:mapped_share": round(mapped / (block.height * block.width), 6),
+        },
+        stac_extensions=[*EXTENSIONS],
+    )
+    item.properties = {
+        key: v for key, v in item.properties.items() if v is not None or key == "datetime"
+    }
+    for file in place.files:
+        fields = _asset(told, file.layer)
+        fields |= {"file:size": file.size, "file:checksum": f"{_SHA256}{file.sha256}"}
+        item.add_asset(file.layer, Asset.from_dict({**fields, "href": file.path}))
+    for href in place.sources:
+        item.add_link(Link("derived_from", href, media_type="application/geo+json"))
+    return item
+
+
+def _asset(told: Told, name: str) -> dict[str, Any]:
+    common = {"type": _COG, "roles": ["data"], "data_type": "uint8"}
+    if name == CONFIDENCE:
+        scale = {"raster:scale": 1 / FULL_CONFIDENCE, "raster:offset": 0}
+        return {**common, "title": "Confidence", "nodata": NO_CONFIDENCE, **scale}
+    classes = [
+        {
+            "value": item.value,
+            "name": _name(item.name),
+            "title": item.name,
+            "color_hint": item.color.removeprefix("#").upper(),
+        }
+        for item in told.legend.classes
+    ]
+    return {**common, "title": "Land cover", "nodata": 0, "classification:classes": classes}
+
+
+def _name(title: str) -> str:
+    """Return a class's name as the extension wants it: letters, digits, `-` and `_`."""
+    return "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+
+
+def _lineage(told: Told) -> str:
+    named = f" by a network of architecture {told.model['architecture']}" if told.model else ""
+    digest = told.model.get("weights_sha256", "")
+    weights = f", weights sha256 {digest}" if digest else ""
+    return f"Classified{named} from {', '.join(told.sensors)}{weights}."
+
+
+def _is_sentinel(told: Told) -> bool:
+    return all(name.startswith("sentinel") for name in told.sensors)
+
+
+def _interval(interval: Period) -> tuple[datetime, datetime]:
+    start = datetime.combine(interval.start, time(), UTC)
+    return start, datetime.combine(interval.end, time(), UTC)
+
+
+def _geometry(bbox: BBox) -> dict[str, Any]:
+    parts = [shapely.box(*part) for part in bbox.split()]
+    shape = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    geometry: dict[str, Any] = shapely.geometry.mapping(shape)
+    return geometry

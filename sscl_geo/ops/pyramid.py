@@ -1,0 +1,44 @@
+"""Coarser levels of maps: the most frequent class, the mean of a quantity."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+Raster = UInt8[np.ndarray, "y x"]
+Coarse = UInt8[np.ndarray, "rows columns"]
+
+
+def coarser_classes(classes: Raster, factor: int, nodata: int) -> Coarse:
+    """Return the most frequent class of each square of `factor` pixels, the lowest of a tie.
+
+    A square that reaches over the raster's edge counts what lies inside; nodata counts only where
+    there is nothing else.
+    """
+    squares = _squares(classes, factor, nodata)
+    best = np.full(squares.shape[:2], nodata, np.uint8)
+    most = np.zeros(squares.shape[:2], np.int32)
+    for value in np.unique(classes):
+        if value != nodata:
+            count = np.count_nonzero(squares == value, axis=2)
+            is_more = count > most
+            best[is_more], most[is_more] = value, count[is_more]
+    return best
+
+
+def coarser_levels(levels: Raster, factor: int, nodata: int) -> Coarse:
+    """Return the mean, rounded, of the valid pixels of each square; nodata where there are none."""
+    squares = _squares(levels, factor, nodata)
+    is_valid = squares != nodata
+    count = is_valid.sum(2)
+    total = np.where(is_valid, squares, 0).sum(2, dtype=np.uint32)
+    mean = np.rint(total / np.maximum(count, 1)).astype(np.uint8)
+    return np.where(count > 0, mean, np.uint8(nodata))
+
+
+def _squares(raster: Raster, factor: int, nodata: int) -> UInt8[np.ndarray, "rows columns pixels"]:
+    """Return the pixels of each square, filled up with nodata at the lower and right edges."""
+    height, width = raster.shape
+    rows, columns = -(-height // factor), -(-width // factor)
+    missing = ((0, rows * factor - height), (0, columns * factor - width))
+    padded = np.pad(raster, missing, constant_values=nodata)
+    split = padded.reshape(rows, factor, columns, factor)
+    return split.transpose(0, 2, 1, 3).reshape(rows, columns, factor * factor)

@@ -1,0 +1,270 @@
+"""From a map to a product that GIS and catalogues open: COGs, mosaics, styles and STAC."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.area import Area
+from sscl_geo.geo.bbox import BBox, hull, meet
+from sscl_geo.geo.grid import CHUNK_PX, Grid, Tile, Window
+from sscl_geo.geo.ground import block_bbox, tile_bbox
+from sscl_geo.geo.legend import UNLABELLED
+from sscl_geo.geo.zones import grids_of
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.disk import write_whole
+from sscl_geo.io.journal import journal
+from sscl_geo.io.location import Location
+from sscl_geo.io.making import begin
+from sscl_geo.io.maps import CONFIDENCE, LANDCOVER
+from sscl_geo.io.plan import Plan
+from sscl_geo.io.publish.classes import legend_palette
+from sscl_geo.io.publish.cog import write_cog
+from sscl_geo.io.publish.mosaic import NODATA, own_layer, warped_layer
+from sscl_geo.io.publish.stac import Place, Published, Told, write_catalogue
+from sscl_geo.io.publish.style import category_sidecar, legend_csv, legend_json, qgis_style
+from sscl_geo.io.publish.vrt import Piece, virtual_mosaic
+from sscl_geo.io.tables import SCENES, read_record, read_scenes
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
+
+VERSION = 1
+COGS = "cogs"
+LAYERS = (LANDCOVER, CONFIDENCE)
+FILE_PX = 8192
+WORKING_COPIES = 8
+"""Bytes that a unit holds for each pixel of its file."""
+
+
+class PublishRequest(Frozen):
+    """What to publish.
+
+    Attributes:
+        map: The map.
+        crs: One CRS in metres for a single product of all zones; None keeps the map's own pixels.
+        file_px: Most pixels along a side of a file.
+        id: Identifier of the STAC collection.
+        title: Its title.
+        license: Its licence: an SPDX identifier, or `other`.
+    """
+
+    map: Location
+    crs: str | None = None
+    file_px: int = Field(default=FILE_PX, ge=CHUNK_PX, multiple_of=CHUNK_PX)
+    id: str = Field(default="landcover", pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    title: str = "Land cover"
+    license: str = "other"
+
+
+class FileUnit(Frozen):
+    """One place of a product: a file of each layer.
+
+    Attributes:
+        tile: The tile of the product's grid.
+        window: Its pixels.
+    """
+
+    tile: Tile
+    window: Window
+
+    @property
+    def key(self) -> str:
+        """The tile's name."""
+        return self.tile.key
+
+    @property
+    def name(self) -> str:
+        """The beginning of its files' names."""
+        return f"{self.tile.zone}-{self.tile.row:03}-{self.tile.column:03}"
+
+
+class Source(NamedTuple):
+    """An item that a map is made of: its address, and its box."""
+
+    href: str
+    bbox: BBox
+
+
+class _Job(Frozen):
+    request: PublishRequest
+    grids: tuple[Grid, ...]
+    out: Path
+
+    def grid(self, zone: str) -> Grid:
+        return next(grid for grid in self.grids if grid.zone == zone)
+
+
+def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
+    """Write a map as a product into a folder; the same command resumes.
+
+    The folder holds `cogs/`, a VRT of each layer and zone with its QGIS style beside it, the legend
+    as CSV and JSON, and a static STAC catalogue with its items as GeoParquet.
+
+    Raises:
+        InvalidInputError: There is no finished map, it holds no class at all, its CRS does not fit,
+            or something else stands at `out`.
+        PlanConflictError: Another command began at `out`.
+        HolesError: Files failed.
+    """
+    mapped = Classes.open(request.map, "map")
+    grids = _grids(mapped, request)
+    plan = Plan(
+        kind="product",
+        stage_version=VERSION,
+        arguments={
+            **request.model_dump(mode="json", exclude={"map"}),
+            "map": mapped.store.plan.digest,
+        },
+    )
+    begin(out, plan)
+    job = _Job(request=request.replace(map=mapped.path.resolve()), grids=grids, out=out.resolve())
+    stage = Stage(
+        plan=lambda: _units(job),
+        prepare=lambda: (job.out / COGS).mkdir(exist_ok=True),
+        run=partial(publish_unit, job),
+        publish=partial(_finish, job, mapped),
+        memory=lambda: WORKING_COPIES * request.file_px**2,
+    )
+    return execute(stage, journal(out), machines, "publish")
+
+
+def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
+    if request.crs is None:
+        return tuple(grid.retiled(request.file_px) for grid in mapped.grids)
+    boxes = [tile_bbox(grid, tile) for grid in mapped.grids for tile in grid.tiles]
+    (grid,) = grids_of(Area(bbox=hull(boxes)), request.crs, request.file_px)
+    kept = [
+        (tile.row, tile.column)
+        for tile in grid.tiles
+        if any(meet(tile_bbox(grid, tile), box) for box in boxes)
+    ]
+    return (grid.replace(kept=tuple(kept)),)
+
+
+def _units(job: _Job) -> tuple[FileUnit, ...]:
+    return tuple(
+        FileUnit(tile=tile, window=grid.window(tile)) for grid in job.grids for tile in grid.tiles
+    )
+
+
+def publish_unit(job: _Job, unit: FileUnit) -> Evidence:
+    """Write the COGs of one place; a place without any class gets none."""
+    mapped, grid = Classes.open(job.request.map, "map"), job.grid(unit.tile.zone)
+    block = grid.block(unit.window)
+    files: list[JsonValue] = []
+    counts: dict[str, JsonValue] = {}
+    for name in LAYERS:
+        layer = (
+            own_layer(mapped, unit.tile.zone, name, unit.window)
+            if job.request.crs is None
+            else warped_layer(mapped, name, block)
+        )
+        if name == LANDCOVER:
+            values, pixels = np.unique(layer[layer != UNLABELLED], return_counts=True)
+            counts = {str(v): int(n) for v, n in zip(values, pixels, strict=True)}
+            if not counts:
+                return {"empty": True, "files": [], "pixels": {}}
+        path = f"{COGS}/{unit.name}-{name}.tif"
+        write_cog(
+            job.out / path,
+            layer,
+            crs=block.crs,
+            transform=block.transform,
+            nodata=NODATA[name],
+            overviews="mode" if name == LANDCOVER else "average",
+            palette=legend_palette(mapped.legend) if name == LANDCOVER else None,
+        )
+        if name == LANDCOVER:
+            write_whole(job.out / f"{path}.aux.xml", category_sidecar(mapped.legend))
+        content = (job.out / path).read_bytes()
+        files.append(
+            {
+                "layer": name,
+                "path": path,
+                "size": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+        )
+    return {"empty": False, "files": files, "pixels": counts}
+
+
+def _finish(job: _Job, mapped: Classes, outcomes: Sequence[Outcome]) -> None:
+    units = {unit.key: unit for unit in _units(job)}
+    scenes = _sources(mapped)
+    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    places = [_place(job, units[outcome.key], outcome, scenes) for outcome in done]
+    if not places:
+        raise InvalidInputError(
+            f"{job.request.map} holds no class at all, so there is nothing to publish"
+        )
+    for grid in job.grids:
+        mine = [units[outcome.key] for outcome in done]
+        _write_mosaics(job, mapped, grid, [unit for unit in mine if unit.tile.zone == grid.zone])
+    write_whole(job.out / "legend.csv", legend_csv(mapped.legend))
+    write_whole(job.out / "legend.json", legend_json(mapped.legend))
+    write_catalogue(job.out, _told(job, mapped), places, _map_href(job))
+
+
+def _write_mosaics(job: _Job, mapped: Classes, grid: Grid, units: Sequence[FileUnit]) -> None:
+    for name in LAYERS:
+        legend = mapped.legend if name == LANDCOVER else None
+        pieces = [Piece(f"{COGS}/{unit.name}-{name}.tif", unit.window) for unit in units]
+        vrt = virtual_mosaic(grid, pieces, NODATA[name], legend)
+        write_whole(job.out / f"{grid.zone}-{name}.vrt", vrt)
+    # QGIS takes the style beside a raster, by its name.
+    write_whole(job.out / f"{grid.zone}-{LANDCOVER}.qml", qgis_style(mapped.legend))
+
+
+def _place(job: _Job, unit: FileUnit, outcome: Outcome, scenes: Sequence[Source]) -> Place:
+    block = job.grid(unit.tile.zone).block(unit.window)
+    files = tuple(Published(**fields) for fields in outcome.evidence["files"])  # type: ignore[arg-type, union-attr]
+    counts: dict[str, int] = outcome.evidence["pixels"]  # type: ignore[assignment]
+    pixels = {int(value): count for value, count in counts.items()}
+    bbox = block_bbox(block)
+    sources = tuple(scene.href for scene in scenes if meet(scene.bbox, bbox))
+    return Place(unit.name, block, bbox, files, pixels, sources)
+
+
+def _sources(mapped: Classes) -> list[Source]:
+    """Return the items of a map's scenes, by the paths that STAC APIs give them.
+
+    A map that knows no scenes, or whose catalogue was a file, has none.
+    """
+    place = mapped.store.path / SCENES
+    content = place.read_bytes() if place.exists() else None
+    record = None if content is None else read_record(content)
+    if content is None or record is None or not record.catalog.startswith("http"):
+        return []
+    root = record.catalog.rstrip("/")
+    return [
+        Source(f"{root}/collections/{quote(s.collection)}/items/{quote(s.id)}", s.bbox)
+        for s in read_scenes(content)
+    ]
+
+
+def _told(job: _Job, mapped: Classes) -> Told:
+    content = mapped.store.plan.content
+    return Told.model_validate(
+        {
+            "id": job.request.id,
+            "title": job.request.title,
+            "license": job.request.license,
+            "legend": mapped.legend,
+            "interval": content["interval"],
+            "sensors": content["sensors"],
+            "model": content.get("model", {}),
+        }
+    )
+
+
+def _map_href(job: _Job) -> str:
+    path = job.request.map
+    return os.path.relpath(path.key, job.out) if path.is_local else str(path)

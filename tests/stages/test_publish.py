@@ -1,0 +1,193 @@
+"""A published map opens wherever analysts work, and holds what the map holds."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from pyproj import Transformer
+
+from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.geo.area import Area
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.ground import owned
+from sscl_geo.geo.zones import grids_of
+from sscl_geo.io.location import location
+from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.map import make_map
+from sscl_geo.stages.publish import PublishRequest, publish
+from tests.drawn_maps import LEGEND, draw_map
+
+# On both sides of the border between two zones.
+GRIDS = grids_of(Area(bbox=BBox(5.97, 50.0, 6.04, 50.03)), "auto", 256)
+
+
+def stripes(_: Grid, window: Window) -> np.ndarray:
+    """Return classes that depend on the place on the ground, and a corner without any."""
+    y, x = np.mgrid[window.y : window.y + window.height, window.x : window.x + window.width]
+    classes = np.array(LEGEND.values)[(y // 17 + x // 23) % len(LEGEND.classes)]
+    return np.where((y < 40) & (x < 30), 0, classes)
+
+
+def levels(_: Grid, window: Window) -> np.ndarray:
+    y, x = np.mgrid[window.y : window.y + window.height, window.x : window.x + window.width]
+    return np.asarray(100 + (y + x) % 100)
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_map(tmp_path_factory.mktemp("maps") / "map.zarr", GRIDS, stripes, levels)
+
+
+@pytest.fixture(scope="module")
+def product(mapped: Path) -> Path:
+    out = mapped.parent / "product"
+    request = PublishRequest(map=location(mapped), file_px=256, id="test", license="CC-BY-4.0")
+    assert publish(request, out, Machines()).done > len(GRIDS)
+    return out
+
+
+def whole(grid: Grid) -> Window:
+    return Window(0, 0, *grid.shape)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.zone)
+def test_the_mosaic_of_a_zone_is_the_map(product: Path, grid: Grid) -> None:
+    with rasterio.open(product / f"{grid.zone}-landcover.vrt") as file:
+        assert np.array_equal(file.read(1), stripes(grid, whole(grid)))
+        assert file.crs == rasterio.CRS.from_user_input(grid.crs)
+        assert file.bounds == tuple(grid.bounds)
+        assert file.nodata == 0
+        assert file.colormap(1)[80] == (0x2B, 0x6C, 0xB0, 255)
+    with rasterio.open(product / f"{grid.zone}-confidence.vrt") as file:
+        classes = stripes(grid, whole(grid))
+        expected = np.where(classes == 0, 255, levels(grid, whole(grid)))
+        assert np.array_equal(file.read(1), expected)
+
+
+def test_gdal_knows_the_names_and_colours_of_classes(product: Path) -> None:
+    tool = shutil.which("gdalinfo")
+    if tool is None:
+        pytest.skip("GDAL's command line tools are not installed")
+    zone = GRIDS[0].zone
+    for path in (
+        next(product.glob(f"cogs/{zone}-*-landcover.tif")),
+        product / f"{zone}-landcover.vrt",
+    ):
+        done = subprocess.run([tool, path], capture_output=True, text=True, check=True)
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        assert "80: Water" in lines
+        assert "80: 43,108,176,255" in lines
+
+
+def test_the_style_names_every_class(product: Path) -> None:
+    for grid in GRIDS:
+        style = (product / f"{grid.zone}-landcover.qml").read_text()
+        for item in LEGEND.classes:
+            assert (
+                f'value="{item.value}" color="{item.color}" alpha="255" label="{item.name}"'
+                in style
+            )
+    assert (product / "legend.csv").read_text().splitlines()[1] == '10,"Tree cover",#1f6b2c'
+
+
+def test_the_catalogue_is_valid_and_leads_to_every_file(product: Path, mapped: Path) -> None:
+    collection = pystac.Collection.from_file(str(product / "collection.json"))
+    items = list(collection.get_items())
+    cogs = sorted(product.glob("cogs/*.tif"))
+    named = []
+    for entry in (collection, *items):
+        # The schemas of extensions are on the web.
+        core = pystac.read_dict({**entry.to_dict(), "stac_extensions": []})
+        core.validate()
+    for item in items:
+        assert item.get_parent() is not None
+        for asset in item.assets.values():
+            path = Path(str(asset.get_absolute_href()))
+            content = path.read_bytes()
+            assert asset.extra_fields["file:size"] == len(content)
+            digest = hashlib.sha256(content).hexdigest()
+            assert asset.extra_fields["file:checksum"] == f"1220{digest}"
+            named.append(path)
+            with rasterio.open(path) as file:
+                assert item.properties["proj:code"] == f"EPSG:{file.crs.to_epsg()}"
+                assert item.properties["proj:shape"] == list(file.shape)
+                assert item.properties["proj:transform"] == list(file.transform)[:6]
+        classes = item.assets["landcover"].extra_fields["classification:classes"]
+        assert [one["value"] for one in classes] == list(LEGEND.values)
+        assert item.common_metadata.start_datetime is not None
+    assert sorted(named) == cogs
+    zarr = Path(str(collection.assets["zarr"].get_absolute_href()))
+    assert zarr.resolve() == mapped
+    table = geopandas.read_parquet(product / "items.parquet")
+    assert sorted(table["id"]) == sorted(item.id for item in items)
+    assert table.crs == "OGC:CRS84"
+
+
+def test_zones_become_one_product_in_one_crs(mapped: Path, tmp_path: Path) -> None:
+    request = PublishRequest(map=location(mapped), crs="EPSG:3035", file_px=512)
+    publish(request, tmp_path / "one", Machines())
+    with rasterio.open(tmp_path / "one" / "epsg3035-landcover.vrt") as file:
+        found, transform = file.read(1), file.transform
+    with rasterio.open(tmp_path / "one" / "epsg3035-confidence.vrt") as file:
+        sure = file.read(1)
+    random = np.random.default_rng(0)
+    rows, columns = (random.integers(0, size, 3000) for size in found.shape)
+    x, y = transform @ (columns + 0.5, rows + 0.5)
+    expected = np.zeros(len(rows), np.uint8)
+    for grid in GRIDS:
+        mine_x, mine_y = Transformer.from_crs(3035, grid.crs, always_xy=True).transform(x, y)
+        column = np.floor((mine_x - grid.origin[0]) / 10).astype(int)
+        row = np.floor((grid.origin[1] - mine_y) / 10).astype(int)
+        inside = (row >= 0) & (row < grid.shape[0]) & (column >= 0) & (column < grid.shape[1])
+        classes = np.where(owned(grid, whole(grid)), stripes(grid, whole(grid)), 0)
+        there = classes[row[inside], column[inside]]
+        # On the border each zone has a nearest pixel of its own; the later one counts.
+        expected[inside] = np.where(there == 0, expected[inside], there)
+    assert np.array_equal(found[rows, columns], expected)
+    assert (expected != 0).sum() > 500
+    assert np.array_equal(found == 0, sure == 255)
+
+
+def test_files_of_another_size_hold_the_same_pixels(mapped: Path, tmp_path: Path) -> None:
+    mosaics = []
+    for size in (256, 1024):
+        out = tmp_path / str(size)
+        request = PublishRequest(map=location(mapped), crs="EPSG:3035", file_px=size)
+        publish(request, out, Machines())
+        with rasterio.open(out / "epsg3035-landcover.vrt") as file:
+            mosaics.append(file.read(1))
+    assert np.array_equal(*mosaics)
+
+
+def test_the_same_command_goes_on_and_another_is_refused(mapped: Path, product: Path) -> None:
+    request = PublishRequest(map=location(mapped), file_px=256, id="test", license="CC-BY-4.0")
+    assert publish(request, product, Machines()).now == 0
+    with pytest.raises(PlanConflictError, match="title is"):
+        publish(request.replace(title="Other"), product, Machines())
+
+
+def test_a_map_without_any_class_is_not_published(tmp_path: Path) -> None:
+    empty = draw_map(tmp_path / "empty.zarr", GRIDS, lambda _, window: np.zeros(window[2:]))
+    with pytest.raises(InvalidInputError, match="holds no class at all"):
+        publish(PublishRequest(map=location(empty)), tmp_path / "product", Machines())
+    assert not (tmp_path / "product" / "collection.json").exists()
+
+
+def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Path) -> None:
+    make_map(learned.cube, learned.model, tmp_path / "map.zarr", Machines())
+    publish(PublishRequest(map=location(tmp_path / "map.zarr")), tmp_path / "p", Machines())
+    (path,) = (tmp_path / "p" / "items").glob("*.json")
+    links = [
+        one["href"] for one in json.loads(path.read_text())["links"] if one["rel"] == "derived_from"
+    ]
+    assert len(links) > 10
+    assert all("/collections/" in href and "/items/" in href for href in links)
