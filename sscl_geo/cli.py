@@ -33,6 +33,9 @@ CUBE = "cube"
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
 app.add_typer(catalog_app, name="catalog")
 
+assess_app = typer.Typer(no_args_is_help=True, help="Assess a map by a sample of its pixels.")
+app.add_typer(assess_app, name="assess")
+
 LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
@@ -429,6 +432,50 @@ def areas(
     request = AreasRequest(map=location(map), zones=polygons, column=column)
     hectares = measure_areas(request, local_path(out, "a table"))
     print(f"{out}: {hectares:,.1f} ha mapped, by counting pixels")
+
+
+@assess_app.command()
+def sample(
+    map: MapOption,  # noqa: A002
+    out: Annotated[str, typer.Option(help="GeoPackage of points, never replaced.")],
+    per_class: Annotated[
+        int | None, typer.Option(help="Points of each class. Default: 75", min=2)
+    ] = None,
+    total: Annotated[
+        int | None, typer.Option(help="Instead: points of all classes, by area.", min=2)
+    ] = None,
+    fewest: Annotated[
+        int | None, typer.Option("--min", help="With --total: least of a class. Default: 50", min=2)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+) -> None:
+    """Draw a stratified random sample of a map, for interpreters who must not see its classes."""
+    from sscl_geo.stages.assess import SampleRequest, draw_sample, sample_size
+
+    size = sample_size(per_class, total, fewest)
+    request = SampleRequest(map=location(map), size=size, seed=seed)
+    design = draw_sample(request, local_path(out, "a sample"))
+    drawn = sum(stratum.points for stratum in design.strata)
+    print(f"{out}: {drawn} points to interpret; fill in the column reference")
+
+
+@assess_app.command(name="report")
+def assess_report(
+    map: MapOption,  # noqa: A002
+    reference: Annotated[str, typer.Option(help="The sample, interpreted.")],
+    out: Annotated[str, typer.Option(help="JSON file of accuracies and areas.")],
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave points without a reference out.")
+    ] = False,
+) -> None:
+    """Estimate accuracy and true areas from an interpreted sample (Olofsson et al. 2014)."""
+    from sscl_geo.ops.areas import Z95
+    from sscl_geo.stages.assess import assess
+
+    points = local_path(reference, "a sample")
+    found = assess(location(map), points, local_path(out, "an assessment"), may_miss=allow_missing)
+    interval = Z95 * found.overall_error
+    print(f"{out}: OA {found.overall:.4f} ± {interval:.4f} (95 %) by {found.points} points")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
