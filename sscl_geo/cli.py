@@ -450,7 +450,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
 ) -> None:
     """Draw a stratified random sample of a map, for interpreters who must not see its classes."""
-    from sscl_geo.stages.assess import SampleRequest, draw_sample, sample_size
+    from sscl_geo.stages.sample import SampleRequest, draw_sample, sample_size
 
     size = sample_size(per_class, total, fewest)
     request = SampleRequest(map=location(map), size=size, seed=seed)

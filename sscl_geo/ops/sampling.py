@@ -43,7 +43,7 @@ class Design(Frozen):
 
 def equal(pixels: Counts, points: int) -> Counts:
     """Return the same number of points for each class, or all pixels of a class that has fewer."""
-    return np.minimum(pixels, points)
+    return np.asarray(np.minimum(pixels, points))
 
 
 def proportional(
@@ -62,7 +62,7 @@ def proportional(
         points = np.where(rare, fewest, np.rint(left * hectares / max(common, 1e-12)))
         newly = ~rare & (points < fewest)
         if not newly.any():
-            return np.minimum(pixels, points.astype(np.int64))
+            return np.asarray(np.minimum(pixels, points.astype(np.int64)))
         rare |= newly
 
 

@@ -25,11 +25,11 @@ from sscl_geo.io.points import POINTS, STRATA
 from sscl_geo.io.strata import census, pixels_of
 from sscl_geo.ops.areas import Z95, AreaAssessment, estimate
 from sscl_geo.ops.sampling import equal, ranks
-from sscl_geo.stages.assess import (
+from sscl_geo.stages.assess import assess
+from sscl_geo.stages.sample import (
     EqualSize,
     ProportionalSize,
     SampleRequest,
-    assess,
     draw_sample,
     sample_size,
 )
