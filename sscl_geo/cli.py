@@ -400,6 +400,9 @@ def report(
     labels: Annotated[
         str | None, typer.Option(help="Labels that the model was trained on.")
     ] = None,
+    assessment: Annotated[
+        str | None, typer.Option(help="What assess report found of the first map.")
+    ] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Land cover",
 ) -> None:
     """Write one self-contained page: a cube's inputs; with maps, truth, scores and areas too."""
@@ -412,6 +415,7 @@ def report(
         reference=None if reference is None else location(reference),
         labels=None if labels is None else location(labels),
         model=None if model is None else local_path(model, BUNDLE),
+        assessment=None if assessment is None else local_path(assessment, "an assessment"),
     )
     print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from pydantic import JsonValue
 
 from sscl_geo import __version__
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
@@ -17,6 +18,14 @@ from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
+from sscl_geo.ops.areas import Z95, AreaAssessment
+from sscl_geo.stages.report.areas import (
+    adjusted_rows,
+    areas,
+    areas_picture,
+    overall,
+    read_assessment,
+)
 from sscl_geo.stages.report.pictures import (
     Picture,
     classes_picture,
@@ -27,7 +36,6 @@ from sscl_geo.stages.report.pictures import (
 from sscl_geo.stages.report.season import season_picture
 from sscl_geo.stages.report.tables import (
     Row,
-    areas,
     class_rows,
     made_of,
     margins,
@@ -49,6 +57,7 @@ class ReportRequest(Frozen):
         reference: Labels to score maps against.
         labels: Labels that the model was trained on.
         model: Bundle of the first map's model.
+        assessment: What `sscl-geo assess report` found of the first map.
         notes: Paragraphs on how it came about.
         seconds: Time that everything took, if known.
     """
@@ -59,6 +68,7 @@ class ReportRequest(Frozen):
     reference: Location | None = None
     labels: Location | None = None
     model: Path | None = None
+    assessment: Path | None = None
     notes: tuple[str, ...] = ()
     seconds: float | None = None
 
@@ -77,6 +87,7 @@ def make_report(request: ReportRequest, out: Path) -> Path:
         rows=[] if request.reference is None else _scored(request, request.reference),
         bundle=None if request.model is None else read_card(request.model),
         fraction=None if request.labels is None else _labelled_fraction(request.labels),
+        assessment=_assessment(request, maps),
     )
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / SUMMARY, (json.dumps(_summary(request, told), indent=1) + "\n").encode())
@@ -85,11 +96,20 @@ def make_report(request: ReportRequest, out: Path) -> Path:
 
 
 class Told(NamedTuple):
-    """What a report found out: scores of each map, the model, and the labelled share."""
+    """What a report found out: scores of each map, the model, labelled share and assessment."""
 
     rows: list[Row]
     bundle: Bundle | None
     fraction: float | None
+    assessment: AreaAssessment | None
+
+
+def _assessment(request: ReportRequest, maps: list[Classes]) -> AreaAssessment | None:
+    if request.assessment is None:
+        return None
+    if not maps:
+        raise InvalidInputError("--assessment: needs the map that it is of as the first --map")
+    return read_assessment(request.assessment, maps[0])
 
 
 def _scored(request: ReportRequest, reference: Location) -> list[Row]:
@@ -101,6 +121,11 @@ def _summary(request: ReportRequest, told: Told) -> dict[str, JsonValue]:
         "labelled_fraction": told.fraction,
         "seconds": request.seconds,
     }
+    if told.assessment is not None:
+        summary["assessment"] = {
+            "oa": told.assessment.overall,
+            "oa_interval": Z95 * told.assessment.overall_error,
+        }
     if not told.rows:
         return summary
     first = told.rows[0].scores
@@ -120,7 +145,7 @@ def _summary(request: ReportRequest, told: Told) -> dict[str, JsonValue]:
 def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -> str:
     source = files("sscl_geo.stages.report").joinpath("page.html.j2").read_text()
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
-    rows, bundle = told.rows, told.bundle
+    rows, bundle, assessment = told.rows, told.bundle, told.assessment
     return template.render(
         title=request.title,
         notes=request.notes,
@@ -134,7 +159,11 @@ def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -
         curves=None if bundle is None else curves_picture(bundle.history),
         per_class=class_rows(rows),
         matrix=matrix_rows(rows[0].scores) if rows else [],
-        areas=areas(maps[0]) if maps else [],
+        areas=areas(maps[0]) if maps and assessment is None else [],
+        assessment=assessment,
+        overall="" if assessment is None else overall(assessment),
+        adjusted=[] if assessment is None else adjusted_rows(assessment),
+        areas_picture=None if assessment is None else areas_picture(assessment),
         periods=[period.name for period in cube.spec.periods],
         made_of=made_of(cube),
         bundle=bundle,

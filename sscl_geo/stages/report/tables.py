@@ -3,18 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from sscl_geo.geo.ground import owned
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.agreement import agreement
-from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.cubes import Cube
 from sscl_geo.io.location import Location
 from sscl_geo.io.tables import SCENES, read_scenes
 from sscl_geo.ops.scores import Evaluation
-
-HECTARES_PER_PIXEL = 0.01
-"""A pixel of 10 m x 10 m."""
 
 
 class Row(NamedTuple):
@@ -38,14 +32,6 @@ class Cell(NamedTuple):
     """One cell of a confusion matrix: pixels, and their share of the reference class."""
 
     pixels: int
-    share: float
-
-
-class AreaRow(NamedTuple):
-    """The mapped area of one class."""
-
-    item: LandClass
-    hectares: float
     share: float
 
 
@@ -115,21 +101,6 @@ def matrix_rows(scores: Evaluation) -> list[tuple[LandClass, list[Cell]]]:
         (item, [Cell(pixels, pixels / sum(row)) for pixels in row])
         for item, row in zip(scores.legend.classes, scores.matrix, strict=True)
         if sum(row)
-    ]
-
-
-def areas(mapped: Classes) -> list[AreaRow]:
-    """Return the mapped area of each class, counted in pixels."""
-    counts = np.zeros(256, np.int64)
-    for grid in mapped.grids:
-        for tile in grid.tiles:
-            window = grid.window(tile)
-            landcover = mapped.read(grid.zone, window)[owned(grid, window)]
-            counts += np.bincount(landcover, minlength=256)
-    total = max(int(counts[list(mapped.legend.values)].sum()), 1)
-    return [
-        AreaRow(item, counts[item.value] * HECTARES_PER_PIXEL, counts[item.value] / total)
-        for item in mapped.legend.classes
     ]
 
 
