@@ -482,6 +482,23 @@ def assess_report(
     print(f"{out}: OA {found.overall:.4f} ± {interval:.4f} (95 %) by {found.points} points")
 
 
+@app.command()
+def change(
+    before: Annotated[str, typer.Option(help="Path of the earlier map.")],
+    after: Annotated[str, typer.Option(help="Path of the later map, by the same model.")],
+    out: OutOption,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Tell what changed between two maps of one model, how surely, and how many hectares."""
+    from sscl_geo.stages.change import make_change
+
+    machines = machines_of(executor, workers, dask)
+    summary = make_change(location(before), location(after), location(out), machines)
+    print(f"{out}: {summary.done} tiles compared ({summary.now} now), {summary.empty} without data")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def plan(context: typer.Context) -> None:
     """Tell what an ingest would read, write, take and cost; options as of sscl_geo.ingest."""

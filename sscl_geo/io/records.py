@@ -37,12 +37,21 @@ def write_table(path: Path, records: Sequence[Record], note: str) -> None:
         note: What whoever reads it must know: a column `note`, and in Parquet the file's
             description too.
     """
-    frame = pd.DataFrame([{**record, "note": record.get("note") or note} for record in records])
     if path.suffix.lower() == ".csv":
-        write_whole(path, frame.to_csv(index=False).encode())
+        write_whole(path, table_csv(records, note))
         return
+    frame = _frame(records, note)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     told = {**(table.schema.metadata or {}), b"description": note.encode()}
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(told), buffer)
     write_whole(path, buffer.getvalue())
+
+
+def table_csv(records: Sequence[Record], note: str) -> bytes:
+    """Return records as CSV, as `write_table` writes them."""
+    return _frame(records, note).to_csv(index=False).encode()
+
+
+def _frame(records: Sequence[Record], note: str) -> pd.DataFrame:
+    return pd.DataFrame([{**record, "note": record.get("note") or note} for record in records])

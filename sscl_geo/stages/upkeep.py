@@ -19,7 +19,7 @@ from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import holes_table
 from sscl_geo.runtime.work import Outcome
 
-TILED = ("cube", "map")
+TILED = ("cube", "map", "change")
 DAMAGED = "the bytes in the store are no longer those that were written"
 
 

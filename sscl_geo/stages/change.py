@@ -1,0 +1,251 @@
+"""From two maps of one model to what changed between them: one unit compares one tile."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+from jaxtyping import UInt16
+from pydantic import JsonValue
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.geo.legend import UNLABELLED, Legend
+from sscl_geo.io.areas import own_hectares
+from sscl_geo.io.changes import CHANGE, change_layout, pairs, publish_change
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.journal import journal
+from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
+from sscl_geo.io.location import AnyLocation, Location, location
+from sscl_geo.io.maps import CONFIDENCE, layer_path, level_name
+from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.records import Record, table_csv
+from sscl_geo.io.store import Store
+from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.ops.change import FROM, change_codes, joint_levels
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
+
+VERSION = 1
+BYTES_PER_PIXEL = 48
+"""Most bytes that a unit holds for a pixel: four layers, two results, areas, and what they are
+made of."""
+
+SAME: Final = ("model", "temperature", "legend", "window", "halo")
+ASKED: Final = ("has_flips", "has_gpu")
+"""What of a map's `inference` changes its classes."""
+
+BIASED = "counted pixels, biased by the errors of both maps"
+
+
+class ChangeUnit(Frozen):
+    """One tile of two maps.
+
+    Attributes:
+        tile: The tile.
+        window: Its pixels at 10 m.
+    """
+
+    tile: Tile
+    window: Window
+
+    @property
+    def key(self) -> str:
+        """The tile's name."""
+        return self.tile.key
+
+
+class Job(Frozen):
+    """What all units of a run share: where the maps and the change are, for any process."""
+
+    before: Location
+    after: Location
+    out: Location
+
+
+def make_change(
+    before: AnyLocation, after: AnyLocation, out: AnyLocation, machines: Machines
+) -> Summary:
+    """Compare two maps, or finish a comparison that was begun.
+
+    Beside the store a COG of each zone, and a CSV of hectares by class before and after, are
+    written. Tiles are those of the map before.
+
+    Raises:
+        InvalidInputError: The maps are not of one model or not on one grid, are the same map, or
+            something else stands at `out` or beside it.
+        PlanConflictError: Another command made the store at `out`.
+        HolesError: Tiles failed.
+    """
+    if out.suffix != ".zarr":
+        raise InvalidInputError(
+            f"--out {out}: must end in .zarr, so that its COG and CSV can stand beside it"
+        )
+    old, new = Classes.open(before, "map"), Classes.open(after, "map")
+    _check_model(old, new)
+    _check_grids(old, new)
+    store = _store(out, _plan(old, new), old.grids, old.legend)
+    job = Job(before=old.path.resolve(), after=new.path.resolve(), out=store.path.resolve())
+    stage = Stage(
+        plan=partial(_units, old.grids),
+        prepare=store.sweep,
+        run=partial(change_unit, job),
+        publish=partial(_publish, store, old.grids, old.legend),
+        memory=partial(_unit_bytes, old.grids),
+    )
+    return execute(stage, journal(out), machines, "change")
+
+
+def change_unit(job: Job, unit: ChangeUnit) -> Evidence:
+    """Compare one tile."""
+    before, after = Classes.open(job.before, "map"), Classes.open(job.after, "map")
+    store, zone, window = Store.open(job.out, "change"), unit.tile.zone, unit.window
+    codes = change_codes(before.read(zone, window), after.read(zone, window))
+    path = layer_path(zone, CONFIDENCE)
+    sure = joint_levels(
+        before.store.read(path, (), window),
+        after.store.read(path, (), window),
+        FULL_CONFIDENCE,
+        NO_CONFIDENCE,
+    )
+    sure[codes == UNLABELLED] = NO_CONFIDENCE
+    pixels = int(np.count_nonzero(codes))
+    return {
+        "empty": pixels == 0,
+        "pixels": pixels,
+        "hectares": _hectares(before.grid(zone), window, codes),
+        "checksums": {
+            f"{level_name(1)}/{name}": store.write(layer_path(zone, name), (), window, layer)
+            for name, layer in ((CHANGE, codes), (CONFIDENCE, sure))
+        },
+    }
+
+
+def _hectares(grid: Grid, window: Window, codes: UInt16[np.ndarray, "y x"]) -> JsonValue:
+    """Return the area of each change that occurs, by its code."""
+    sums = np.bincount(codes.ravel(), own_hectares(grid, window).ravel())
+    return {str(code): round(float(sums[code]), 6) for code in np.flatnonzero(sums)}
+
+
+def _check_model(before: Classes, after: Classes) -> None:
+    old, new = _made_by(before), _made_by(after)
+    for key, value in old.items():
+        if new[key] != value:
+            raise InvalidInputError(
+                f"--before {before.path} and --after {after.path} are not comparable: {key} is "
+                f"{value} in the one and {new[key]} in the other; map both with the same model and "
+                "options, or the change would be one of models"
+            )
+    if before.store.plan.digest == after.store.plan.digest:
+        raise InvalidInputError(f"--before {before.path} and --after {after.path} are the same map")
+
+
+def _made_by(mapped: Classes) -> dict[str, JsonValue]:
+    told = mapped.store.plan.arguments
+    if "model" not in told:
+        raise InvalidInputError(
+            f"{mapped.path} was not made by a model with sscl-geo map, so its classes cannot be "
+            "compared with another map's"
+        )
+    asked = told.get("inference")
+    inference: Mapping[str, JsonValue] = asked if isinstance(asked, dict) else {}
+    return {
+        **{key: told.get(key) for key in SAME},
+        **{key: inference.get(key, False) for key in ASKED},
+    }
+
+
+def _check_grids(before: Classes, after: Classes) -> None:
+    old, new = _ground(before), _ground(after)
+    if old == new:
+        return
+    zone = next(name for name in sorted({*old, *new}) if old.get(name) != new.get(name))
+    raise InvalidInputError(
+        f"--before {before.path} and --after {after.path} lie on different grids: {zone} has "
+        f"{old.get(zone, 'no pixels')} in the one and {new.get(zone, 'no pixels')} in the other; "
+        "ingest both cubes with the same --bbox or --region and --grid"
+    )
+
+
+def _ground(mapped: Classes) -> dict[str, str]:
+    return {
+        grid.zone: f"origin {grid.origin}, shape {grid.shape}, ground {grid.owns or 'all'}"
+        for grid in mapped.grids
+    }
+
+
+def _units(grids: tuple[Grid, ...]) -> tuple[ChangeUnit, ...]:
+    return tuple(ChangeUnit(tile=t, window=grid.window(t)) for grid in grids for t in grid.tiles)
+
+
+def _unit_bytes(grids: tuple[Grid, ...]) -> int:
+    return BYTES_PER_PIXEL * grids[0].tile_px ** 2
+
+
+def _plan(before: Classes, after: Classes) -> Plan:
+    return Plan(
+        kind="change",
+        stage_version=VERSION,
+        arguments={"before": before.store.plan.digest, "after": after.store.plan.digest},
+        content={
+            "grids": [grid.model_dump(mode="json") for grid in before.grids],
+            "legend": before.legend.model_dump(mode="json"),
+        },
+    )
+
+
+def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
+    existing = read_plan(out)
+    if existing is not None:
+        existing.check(plan, out)
+        return Store(out, existing)
+    for path in (table_path(out), *(cog_path(out, grid, grids) for grid in grids)):
+        if path.exists():
+            raise InvalidInputError(
+                f"{path} exists and would be replaced; move it, or choose another --out"
+            )
+    attributes = {"title": "Change of land cover", **plan.arguments}
+    return Store.create(out, plan, change_layout(grids, legend, attributes), {})
+
+
+def _publish(
+    store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
+) -> None:
+    for grid in grids:
+        publish_change(cog_path(store.path, grid, grids), store, grid, legend)
+    rows = list(_rows(legend, outcomes))
+    table_path(store.path).put_whole(table_csv(rows, BIASED))
+    store.put(TILES, records_table([outcome.record for outcome in outcomes]))
+
+
+def _rows(legend: Legend, outcomes: Sequence[Outcome]) -> Iterator[Record]:
+    """Yield the hectares of each pair of classes, then those where either map has none."""
+    total: dict[int, float] = {}
+    for outcome in outcomes:
+        told = outcome.evidence["hectares"]
+        for code, hectares in told.items() if isinstance(told, dict) else ():
+            total[int(code)] = total.get(int(code), 0.0) + float(str(hectares))
+    named = [
+        *((one.value, one.name, two.value, two.name) for one, two in pairs(legend)),
+        (UNLABELLED, "unmapped", UNLABELLED, "unmapped"),
+    ]
+    for before, name, after, new_name in named:
+        yield {
+            "from_value": before,
+            "from": name,
+            "to_value": after,
+            "to": new_name,
+            "counted_ha": round(total.get(FROM * before + after, 0.0), 4),
+        }
+
+
+def table_path(out: AnyLocation) -> Location:
+    """Return the path of the hectares: beside the store."""
+    return location(out).with_name(f"{out.stem}.csv")
+
+
+def cog_path(out: AnyLocation, grid: Grid, grids: tuple[Grid, ...]) -> Location:
+    """Return the path of a zone's COG: beside the store, named by the zone if there are several."""
+    name = out.stem if len(grids) == 1 else f"{out.stem}-{grid.zone}"
+    return location(out).with_name(f"{name}.tif")
