@@ -15,15 +15,14 @@ from torch import Tensor
 
 class _GatherSamples(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:  # noqa: ANN401 - torch's own signature
-        ctx.samples = local.shape[1]
+    def forward(ctx: Any, local: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - torch's own signature
         parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, local.contiguous())
         return torch.cat(parts, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
-        parts = [part.contiguous() for part in gradient.split(ctx.samples, 1)]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        parts = [part.contiguous() for part in gradient.chunk(dist.get_world_size(), 1)]
         own = torch.empty_like(parts[0])
         dist.reduce_scatter(own, parts)
         return own
