@@ -51,6 +51,12 @@ RayOption = Annotated[
     typer.Option("--ray", metavar="ADDRESS", help="Ray cluster; default: here, or this Ray job's."),
 ]
 GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
+RecomputeOption = Annotated[
+    bool, typer.Option(help="Compute maps of single bands twice, for less memory.")
+]
+CompileOption = Annotated[
+    bool, typer.Option(help="Compile the network with torch; needs a C++ compiler.")
+]
 ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
 MapOption = Annotated[str, typer.Option("--map", help="Path of a map.")]
@@ -139,6 +145,8 @@ def pretrain(
     ranks: RanksOption = 0,
     ray: RayOption = None,
     gpu: GpuOption = False,
+    recompute: RecomputeOption = False,
+    compile: CompileOption = False,  # noqa: A002
 ) -> None:
     """Train an encoder on unlabelled cubes or chips: UniFeat, then CoRe."""
     from sscl_geo.io.fields import selected
@@ -148,7 +156,8 @@ def pretrain(
     from sscl_geo.stages.pretrain import pretrain as run
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
-    where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
+    machines = {"ranks": ranks, "address": ray, "gpus": gpu}
+    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
     request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
     bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
@@ -173,6 +182,8 @@ def finetune(
     ranks: RanksOption = 0,
     ray: RayOption = None,
     gpu: GpuOption = False,
+    recompute: RecomputeOption = False,
+    compile: CompileOption = False,  # noqa: A002
 ) -> None:
     """Train a model on few labels."""
     from sscl_geo.io.fields import selected
@@ -188,7 +199,8 @@ def finetune(
         encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )
-    where = parse(Ranks, {"ranks": ranks, "address": ray, "gpus": gpu}, "options")
+    machines = {"ranks": ranks, "address": ray, "gpus": gpu}
+    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
     bundle = run(request, local_path(out, BUNDLE), where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 

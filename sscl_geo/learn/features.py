@@ -4,8 +4,13 @@ Montanaro et al. 2022, section II: a few convolutions without stride, so that ev
 features; the weights see one band at a time.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sscl_geo.learn.spec import FeatureSpec
 
@@ -17,10 +22,15 @@ class FeatureExtractor(nn.Module):
 
     Args:
         spec: Number of layers and features.
+
+    Attributes:
+        is_recomputed: Whether its maps, the largest of the network, are not held for the gradient
+            but computed again, which is exact.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
+        self.is_recomputed = False
         self.width = spec.width
         layers: list[nn.Module] = []
         for index in range(spec.layers):
@@ -36,5 +46,24 @@ class FeatureExtractor(nn.Module):
         """Return the features of every band."""
         batch, count, height, width = bands.shape
         single = bands.reshape(batch * count, 1, height, width)
-        features: Tensor = self.layers(single)
+        features: Tensor = (
+            checkpoint(self.layers, single, use_reentrant=False, context_fn=self._passes)
+            if self.is_recomputed
+            else self.layers(single)
+        )
         return features.reshape(batch, count * self.width, height, width)
+
+    def _passes(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _unchanged(self.layers)
+
+
+@contextmanager
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """Let a second pass over the same batch count nothing a second time."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)

@@ -26,12 +26,17 @@ class Ranks(Frozen):
             process as a Ray job.
         gpus: Whether each rank has a GPU.
         max_failures: How often dead workers are replaced before the job gives up.
+        recomputes: Whether maps of the feature extractor are computed again for the gradient, for
+            less memory; the results are the same.
+        compiles: Whether torch compiles the network; the results differ by rounding.
     """
 
     ranks: int = Field(default=0, ge=0)
     address: str | None = None
     gpus: bool = False
     max_failures: int = Field(default=3, ge=0)
+    recomputes: bool = False
+    compiles: bool = False
 
     @property
     def gang(self) -> str:

@@ -39,6 +39,7 @@ from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.supervised import Finetune
+from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Rank, Ranks
 
@@ -80,6 +81,7 @@ class _Job(Frozen):
     network: NetworkSpec
     legend: Legend
     cache: Path
+    ranks: Ranks
 
 
 def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
@@ -115,7 +117,11 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
         bands = measured_inputs(measured, study.periods, study.inputs, cache)
         network = study.network(bands, finest_gsd(imagery))
     job = _Job(
-        request=_absolute(request), network=network, legend=legend, cache=out.resolve() / CACHE
+        request=_absolute(request),
+        network=network,
+        legend=legend,
+        cache=out.resolve() / CACHE,
+        ranks=ranks,
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
@@ -137,6 +143,7 @@ def train(job: _Job, rank: Rank) -> None:
     torch.manual_seed(study.seed)
     segmenter = Segmenter(job.network, len(job.legend.classes))
     _initialise(job, segmenter)
+    tune(segmenter.encoder, recomputes=job.ranks.recomputes, compiles=job.ranks.compiles)
     fields = tuple(_fields(job))
     draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
     known = Patches(fields, job.network, draw)
@@ -240,6 +247,8 @@ def _check(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
             "finetune: accumulate does not go with a teacher, whose unlabelled samples would stand "
             "in parts of their own; set it to 1"
         )
+    if ranks.compiles and ranks.address is None:
+        check_compiler(has_gpu=ranks.gpus)
 
 
 def _network_of(encoder: Bundle, imagery: Sequence[Imagery]) -> NetworkSpec:

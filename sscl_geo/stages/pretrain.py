@@ -27,6 +27,7 @@ from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
+from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Rank, Ranks
 
@@ -55,6 +56,7 @@ class _Job(Frozen):
     request: PretrainRequest
     network: NetworkSpec
     cache: Path
+    ranks: Ranks
 
 
 def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
@@ -85,6 +87,7 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
         request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
         network=study.network(bands, finest_gsd(sources)),
         cache=cache,
+        ranks=ranks,
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
@@ -104,6 +107,7 @@ def train(job: _Job, rank: Rank) -> None:
     torch.manual_seed(job.request.study.seed)
     encoder = Encoder(job.network)
     initialise(encoder, job.request.study.init.name, job.request.study.init.settings)
+    tune(encoder, recomputes=job.ranks.recomputes, compiles=job.ranks.compiles)
     tasks = [_task(pretext, encoder) for pretext in job.request.study.pretexts]
     model = nn.ModuleDict({"encoder": encoder, "tasks": nn.ModuleList(tasks)})
     fit(model, _phases(job, encoder, tasks, rank), rank, job.request.study.seed)
@@ -145,6 +149,8 @@ def _check(study: Study, ranks: Ranks) -> None:
     for pretext in study.pretexts:
         _settings(pretext)
         pretext.schedule.check(ranks.ranks)
+    if ranks.compiles and ranks.address is None:
+        check_compiler(has_gpu=ranks.gpus)
 
 
 def _settings(pretext: PretextStudy) -> Any:  # noqa: ANN401 - each plugin has its own

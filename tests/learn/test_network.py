@@ -1,8 +1,10 @@
 """The network: its parts against the letter, and against torchvision's counts."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.multiprocessing.spawn import spawn
 
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.backbones import deeplabv3
@@ -10,6 +12,7 @@ from sscl_geo.learn.features import FeatureExtractor
 from sscl_geo.learn.inputs import LARGEST, Normalise
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.tuning import tune
 
 OPTICAL = {"array": "r10m/s2", "gsd": 10, "nodata": 0, "low": 1000.0, "high": 11000.0}
 COARSE = {**OPTICAL, "array": "r20m/s2", "gsd": 20}
@@ -50,6 +53,60 @@ def test_the_order_of_bands_permutes_their_features_and_nothing_else(
     plain = extractor(bands).reshape(1, 5, width, 8, 8)
     turned = extractor(bands[:, order]).reshape(1, 5, width, 8, 8)
     assert torch.allclose(plain[:, order], turned, atol=1e-6)
+
+
+def stepped(*, recomputes: bool = False, compiles: bool = False) -> dict[str, torch.Tensor]:
+    """Return the loss, state and gradients after a step."""
+    torch.manual_seed(0)
+    segmenter = Segmenter(small_spec(), 5).train()
+    tune(segmenter.encoder, recomputes=recomputes, compiles=compiles, backend="aot_eager")
+    loss = segmenter(segmenter.encoder.normalise(stored()).values).square().mean()
+    torch.autograd.backward(loss)
+    gradients = {f"gradient of {n}": p.grad for n, p in segmenter.named_parameters()}
+    found = {"loss": loss.detach(), **segmenter.state_dict(), **gradients}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def held_bytes(*, recomputes: bool) -> int:
+    """Return the bytes that a step holds for its gradient."""
+    held = []
+
+    def packed(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        stepped(recomputes=recomputes)
+    return sum(held)
+
+
+def test_features_computed_again_change_nothing() -> None:
+    plain, again = stepped(), stepped(recomputes=True)
+    assert [*plain] == [*again]
+    assert all(torch.equal(value, again[name]) for name, value in plain.items())
+    assert int(again["encoder.features.layers.1.num_batches_tracked"]) == 1
+
+
+def test_features_computed_again_are_not_held() -> None:
+    # Of two samples of four bands, at least what three layers of three planes leave.
+    maps = 2 * 4 * 3 * 3 * 32 * 32 * 4
+    assert held_bytes(recomputes=False) - held_bytes(recomputes=True) >= maps
+
+
+def _compiled(number: int) -> None:
+    assert number == 0
+    plain = stepped()
+    for recomputes in (False, True):
+        compiled = stepped(recomputes=recomputes, compiles=True)
+        assert [*plain] == [*compiled]
+        for name, value in plain.items():
+            assert torch.allclose(value, compiled[name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.cluster
+def test_a_compiled_network_computes_the_same_under_the_same_names() -> None:
+    # In a process of its own, as the compiler cannot read annotations that are checked.
+    spawn(_compiled, nprocs=1)  # type: ignore[no-untyped-call]
 
 
 def test_deeplabv3_has_as_many_parameters_as_torchvisions_graph() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from torch._inductor import config as inductor
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.io.bundle import read_card, read_weights, write_bundle
@@ -53,6 +54,32 @@ def test_the_same_seed_learns_the_same_weights(
         Ranks(),
     )
     assert other.weights_sha256 != again.weights_sha256
+
+
+def test_features_computed_again_learn_the_same_weights(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    ranks = Ranks(recomputes=True)
+    wanted = PretrainRequest(imagery=(learned.cube,), study=tiny_study)
+    encoder = pretrain(wanted, tmp_path / "encoder", ranks)
+    assert encoder.weights_sha256 == read_card(learned.encoder).weights_sha256
+    model = finetune(request(learned, tiny_study), tmp_path / "model", ranks)
+    assert model.weights_sha256 == read_card(learned.model).weights_sha256
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself
+def test_to_compile_without_a_compiler_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    ranks = Ranks(compiles=True)
+    wanted = PretrainRequest(imagery=(learned.cube,), study=tiny_study)
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        with pytest.raises(InvalidInputError, match=r"--compile: .* install a C") as told:
+            pretrain(wanted, tmp_path / "encoder", ranks)
+        with pytest.raises(InvalidInputError, match=r"--compile: .* install a C"):
+            finetune(request(learned, tiny_study), tmp_path / "model", ranks)
+    assert len(str(told.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_finetuning_starts_from_the_encoder_and_moves_it(

@@ -1,0 +1,45 @@
+"""How a network computes on a machine; what it computes stays the same."""
+
+import torch
+from torch import nn
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.learn.network import Encoder
+
+INDUCTOR = "inductor"
+
+
+def tune(encoder: Encoder, *, recomputes: bool, compiles: bool, backend: str = INDUCTOR) -> None:
+    """Let an encoder compute with less memory, or faster; its state dictionary stays the same.
+
+    Args:
+        encoder: The encoder; what is copied of it afterwards is not compiled.
+        recomputes: Whether maps of the feature extractor are computed again for the gradient
+            instead of held.
+        compiles: Whether feature extractor and backbone are compiled when first used, and again
+            for other shapes.
+        backend: Name of the compiler.
+    """
+    encoder.features.is_recomputed = recomputes
+    parts: tuple[nn.Module, ...] = (encoder.features.layers, encoder.backbone)
+    for part in parts if compiles else ():
+        part.compile(backend=backend)
+
+
+def check_compiler(*, has_gpu: bool) -> None:
+    """Compile the smallest function there is, which takes seconds.
+
+    Raises:
+        InvalidInputError: This machine cannot.
+    """
+    device = "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
+    # Without the cache, which would hide that the compiler has gone.
+    compiled = torch.compile(torch.neg, backend=INDUCTOR, options={"fx_graph_cache": False})
+    try:
+        compiled(torch.ones(2, device=device))
+    except RuntimeError as error:
+        cause = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"--compile: torch cannot compile on this machine ({cause}); install a C++ compiler "
+            "and Python's headers, or leave --compile out"
+        ) from None
