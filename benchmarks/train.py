@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -24,66 +23,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.grid import Grid, Window
-from sscl_geo.geo.inputs import BandInput
-from sscl_geo.geo.period import Period
+from benchmarks.cubes import network, write_cube
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import decoded
-from sscl_geo.io.layout import cube_layout
-from sscl_geo.io.plan import Plan
-from sscl_geo.io.store import Store
-from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
 from sscl_geo.learn.fit import Phase, Schedule, fit
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.pretext import core
-from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.gangs.local import LocalRank
-from sscl_geo.sensors import sentinel1_rtc, sentinel2_l2a
 
 SIDE, PATCH = 2048, 256
 ROUNDS = 3
 SAMPLES, DIM, LOCATIONS = 32, 64, 4096
-
-
-def make_cube(folder: Path) -> Cube:
-    """Write a cube of one tile with as much texture as real scenes."""
-    grid = Grid(crs="EPSG:32633", origin=(499980, 5400000), shape=(SIDE, SIDE), tile_px=SIDE)
-    period = Period(start=date(2024, 1, 1), end=date(2024, 4, 1))
-    sensors = (sentinel2_l2a.SENSOR, sentinel1_rtc.SENSOR)
-    spec = CubeSpec(grids=(grid,), periods=(period,), sensors=sensors)
-    plan = Plan(
-        kind="cube", stage_version=1, arguments={}, content={"spec": spec.model_dump(mode="json")}
-    )
-    store = Store.create(folder / "cube.zarr", plan, cube_layout(spec, {}), {})
-    random = np.random.default_rng(0)
-    for sensor in sensors:
-        for group, bands in sensor.groups.items():
-            window = Window(0, 0, SIDE, SIDE).at(10 if group == "r10m" else 20)
-            coarse = random.normal(3000, 500, (window.height // 32, window.width // 32))
-            smooth = np.kron(coarse, np.ones((32, 32)))
-            noise = random.normal(0, 40, (len(bands), window.height, window.width))
-            data = (smooth + noise).clip(1, 30000).astype(sensor.dtype)
-            store.write(f"{grid.zone}/{group}/{sensor.array}", (0,), window, data)
-    store.put(TILES, records_table([{"key": tile.key} for tile in grid.tiles]))
-    return Cube.open(folder / "cube.zarr")
-
-
-def network(cube: Cube, width: int = 16) -> NetworkSpec:
-    """Return a network on all bands."""
-    bands = tuple(
-        BandInput(
-            name=source.name, array=source.place.key, gsd=source.place.gsd,
-            nodata=0 if source.sensor == "sentinel2_l2a" else -32768,
-            low=0.0, high=10000.0, mean=3000.0, spread=500.0,
-        )
-        for source in cube.bands()
-    )  # fmt: skip
-    backbone = BackboneSpec(depth=18, width=width, rates=(2, 4, 6), context_width=64)
-    return NetworkSpec(bands=bands, features=FeatureSpec(layers=2, width=4), backbone=backbone)
 
 
 def patches_of(cube: Cube, spec: NetworkSpec, cache: Path, draw: DrawSpec) -> Patches:
@@ -235,7 +189,7 @@ def main() -> None:
         measure_memory()
         return
     with tempfile.TemporaryDirectory() as folder:
-        cube = make_cube(Path(folder))
+        cube = write_cube(Path(folder) / "cube.zarr", SIDE, SIDE)
         spec, cache = network(cube), Path(folder) / "cache"
         mine, single = cold_rates(cube, spec)
         print(f"cold cube: {mine:.0f} patches/s; one Zarr read each: {single:.0f}")

@@ -20,6 +20,7 @@ from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.ground import owned
 from sscl_geo.geo.zones import grids_of
+from sscl_geo.io.bundle import read_card
 from sscl_geo.io.location import location
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.map import make_map
@@ -184,10 +185,19 @@ def test_a_map_without_any_class_is_not_published(tmp_path: Path) -> None:
 
 def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Path) -> None:
     make_map(learned.cube, learned.model, tmp_path / "map.zarr", Machines())
-    publish(PublishRequest(map=location(tmp_path / "map.zarr")), tmp_path / "p", Machines())
+    request = PublishRequest(map=location(tmp_path / "map.zarr"), model=learned.model)
+    with pytest.raises(InvalidInputError, match="is not the model that made"):
+        publish(request.replace(model=learned.encoder), tmp_path / "p", Machines())
+    publish(request, tmp_path / "p", Machines())
     (path,) = (tmp_path / "p" / "items").glob("*.json")
     links = [
         one["href"] for one in json.loads(path.read_text())["links"] if one["rel"] == "derived_from"
     ]
-    assert len(links) > 10
-    assert all("/collections/" in href and "/items/" in href for href in links)
+    scenes = [href for href in links if href.startswith("http")]
+    assert len(scenes) > 10
+    assert all("/collections/" in href and "/items/" in href for href in scenes)
+    (model,) = [href for href in links if href not in scenes]
+    item = pystac.Item.from_file(str(path.parent / model))
+    assert item.properties["mlm:architecture"] == "deeplabv3"
+    assert read_card(tmp_path / "p" / "model") == read_card(learned.model)
+    pystac.read_dict({**item.to_dict(), "stac_extensions": []}).validate()

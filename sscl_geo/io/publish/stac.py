@@ -1,5 +1,6 @@
 """A published map as a static STAC 1.1 catalogue: a collection, and an item for each place."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
@@ -19,10 +20,13 @@ from sscl_geo.geo.bbox import BBox, hull
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.period import Period
+from sscl_geo.io.bundle import WEIGHTS, Bundle
+from sscl_geo.io.disk import write_whole
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, LANDCOVER
 
 COLLECTION, ITEMS = "collection.json", "items"
+MODEL, MODEL_ITEM = "model", "item.json"
 ITEMS_TABLE = "items.parquet"
 
 _SCHEMA = "https://stac-extensions.github.io/{}/schema.json"
@@ -36,6 +40,8 @@ EXTENSIONS = tuple(
         "file/v2.1.0",
     )
 )
+_MLM = _SCHEMA.format("mlm/v1.4.0")
+_GEOJSON = "application/geo+json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _ZARR = "application/vnd.zarr; version=3"
 _SHA256 = "1220"
@@ -84,7 +90,9 @@ class Place(NamedTuple):
     sources: tuple[str, ...]
 
 
-def write_catalogue(folder: Path, told: Told, places: Sequence[Place], map_href: str) -> None:
+def write_catalogue(
+    folder: Path, told: Told, places: Sequence[Place], map_href: str, bundle: Bundle | None = None
+) -> None:
     """Write `collection.json`, an item for each place, and all items as GeoParquet.
 
     Args:
@@ -92,11 +100,14 @@ def write_catalogue(folder: Path, told: Told, places: Sequence[Place], map_href:
         told: What the map says of itself.
         places: Places with data, at least one.
         map_href: Where the Zarr map is; relative to the folder if it is on the same disk.
+        bundle: What the model's bundle in the folder `model` says of itself; None if there is none.
     """
     collection = _collection(told, places, map_href)
     collection.set_self_href(str(folder / COLLECTION))
     for place in places:
         item = _item(told, place)
+        if bundle is not None:
+            item.add_link(Link("derived_from", f"../{MODEL}/{MODEL_ITEM}", media_type=_GEOJSON))
         collection.add_item(item, strategy=TemplateLayoutStrategy(item_template=ITEMS))
     items = list(collection.get_items())
     # Paths of files are relative to the item that names them.
@@ -106,6 +117,10 @@ def write_catalogue(folder: Path, told: Told, places: Sequence[Place], map_href:
     table = [item.to_dict(transform_hrefs=False) for item in items]
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
     rustac.write_sync(str(folder / ITEMS_TABLE), table)
+    if bundle is not None:
+        box = hull([place.bbox for place in places])
+        text = json.dumps(_model_item(told, bundle, box), indent=2) + "\n"
+        write_whole(folder / MODEL / MODEL_ITEM, text.encode())
 
 
 def _collection(told: Told, places: Sequence[Place], map_href: str) -> Collection:
@@ -148,21 +163,83 @@ def _item(told: Told, place: Place) -> Item:
             "processing:software": {"sscl_geo": __version__},
             "processing:level": "L4",
             "processing:lineage": _lineage(told),
-            "constellation": "sentinel" if _is_sentinel(told) else None,
             "sscl:mapped_share": round(mapped / (block.height * block.width), 6),
         },
         stac_extensions=[*EXTENSIONS],
     )
-    item.properties = {
-        key: v for key, v in item.properties.items() if v is not None or key == "datetime"
-    }
     for file in place.files:
         fields = _asset(told, file.layer)
         fields |= {"file:size": file.size, "file:checksum": f"{_SHA256}{file.sha256}"}
         item.add_asset(file.layer, Asset.from_dict({**fields, "href": file.path}))
     for href in place.sources:
-        item.add_link(Link("derived_from", href, media_type="application/geo+json"))
+        item.add_link(Link("derived_from", href, media_type=_GEOJSON))
     return item
+
+
+def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
+    """Return a model as an item of the Machine Learning Model extension (mlm 1.4)."""
+    start, end = (moment.isoformat() for moment in _interval(told.interval))
+    network: dict[str, Any] = bundle.network
+    architecture = network["backbone"]["name"]
+    classes = len(told.legend.classes)
+    size = [bundle.window, bundle.window]
+    axes = ["batch", "bands", "height", "width"]
+    scores = [
+        {"type": "z-score", "mean": band["mean"], "stddev": band["spread"]}
+        for band in network["bands"]
+    ]
+    properties = {
+        "datetime": None,
+        "start_datetime": start,
+        "end_datetime": end,
+        "mlm:name": f"{told.id} {architecture}",
+        "mlm:architecture": architecture,
+        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:framework": "PyTorch",
+        "mlm:input": [
+            {
+                "name": "bands",
+                "bands": [band["name"] for band in network["bands"]],
+                "input": {
+                    "shape": [-1, len(network["bands"]), *size],
+                    "dim_order": axes,
+                    "data_type": "float32",
+                },
+                "value_scaling": scores,
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "logits",
+                "tasks": ["semantic-segmentation"],
+                "result": {
+                    "shape": [-1, classes, *size],
+                    "dim_order": ["batch", "class", "height", "width"],
+                    "data_type": "float32",
+                },
+                "classification:classes": _classes(told.legend),
+            }
+        ],
+    }
+    weights = {
+        "href": f"./{WEIGHTS}",
+        "type": "application/octet-stream",
+        "title": "Weights",
+        "roles": ["mlm:model", "mlm:weights"],
+        "mlm:artifact_type": "safetensors",
+        "file:checksum": f"{_SHA256}{bundle.weights_sha256}",
+    }
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [_MLM, *EXTENSIONS],
+        "id": f"{told.id}-model",
+        "geometry": _geometry(bbox),
+        "bbox": list(bbox),
+        "properties": properties,
+        "links": [],
+        "assets": {"weights": weights},
+    }
 
 
 def _asset(told: Told, name: str) -> dict[str, Any]:
@@ -170,16 +247,20 @@ def _asset(told: Told, name: str) -> dict[str, Any]:
     if name == CONFIDENCE:
         scale = {"raster:scale": 1 / FULL_CONFIDENCE, "raster:offset": 0}
         return {**common, "title": "Confidence", "nodata": NO_CONFIDENCE, **scale}
-    classes = [
+    classes = {"classification:classes": _classes(told.legend)}
+    return {**common, "title": "Land cover", "nodata": 0, **classes}
+
+
+def _classes(legend: Legend) -> list[dict[str, JsonValue]]:
+    return [
         {
             "value": item.value,
             "name": _name(item.name),
             "title": item.name,
             "color_hint": item.color.removeprefix("#").upper(),
         }
-        for item in told.legend.classes
+        for item in legend.classes
     ]
-    return {**common, "title": "Land cover", "nodata": 0, "classification:classes": classes}
 
 
 def _name(title: str) -> str:
@@ -192,10 +273,6 @@ def _lineage(told: Told) -> str:
     digest = told.model.get("weights_sha256", "")
     weights = f", weights sha256 {digest}" if digest else ""
     return f"Classified{named} from {', '.join(told.sensors)}{weights}."
-
-
-def _is_sentinel(told: Told) -> bool:
-    return all(name.startswith("sentinel") for name in told.sensors)
 
 
 def _interval(interval: Period) -> tuple[datetime, datetime]:

@@ -19,6 +19,7 @@ from sscl_geo.geo.grid import CHUNK_PX, Grid, Tile, Window
 from sscl_geo.geo.ground import block_bbox, tile_bbox
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.geo.zones import grids_of
+from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.journal import journal
@@ -29,7 +30,7 @@ from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.classes import legend_palette
 from sscl_geo.io.publish.cog import write_cog
 from sscl_geo.io.publish.mosaic import NODATA, own_layer, warped_layer
-from sscl_geo.io.publish.stac import Place, Published, Told, write_catalogue
+from sscl_geo.io.publish.stac import MODEL, Place, Published, Told, write_catalogue
 from sscl_geo.io.publish.style import category_sidecar, legend_csv, legend_json, qgis_style
 from sscl_geo.io.publish.vrt import Piece, virtual_mosaic
 from sscl_geo.io.tables import SCENES, read_record, read_scenes
@@ -49,6 +50,7 @@ class PublishRequest(Frozen):
 
     Attributes:
         map: The map.
+        model: Bundle of the map's model, which the product then holds too.
         crs: One CRS in metres for a single product of all zones; None keeps the map's own pixels.
         file_px: Most pixels along a side of a file.
         id: Identifier of the STAC collection.
@@ -57,6 +59,7 @@ class PublishRequest(Frozen):
     """
 
     map: Location
+    model: Path | None = None
     crs: str | None = None
     file_px: int = Field(default=FILE_PX, ge=CHUNK_PX, multiple_of=CHUNK_PX)
     id: str = Field(default="landcover", pattern=r"^[a-z0-9][a-z0-9_.-]*$")
@@ -115,25 +118,37 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
         HolesError: Files failed.
     """
     mapped = Classes.open(request.map, "map")
+    bundle = None if request.model is None else _checked_model(request.model, mapped)
     grids = _grids(mapped, request)
     plan = Plan(
         kind="product",
         stage_version=VERSION,
         arguments={
-            **request.model_dump(mode="json", exclude={"map"}),
+            **request.model_dump(mode="json", exclude={"map", "model"}),
+            "model": None if bundle is None else bundle.weights_sha256,
             "map": mapped.store.plan.digest,
         },
     )
     begin(out, plan)
-    job = _Job(request=request.replace(map=mapped.path.resolve()), grids=grids, out=out.resolve())
+    absolute = request.replace(map=mapped.path.resolve())
+    job = _Job(request=absolute, grids=grids, out=out.resolve())
     stage = Stage(
         plan=lambda: _units(job),
         prepare=lambda: (job.out / COGS).mkdir(exist_ok=True),
         run=partial(publish_unit, job),
-        publish=partial(_finish, job, mapped),
+        publish=partial(_finish, job, mapped, bundle),
         memory=lambda: WORKING_COPIES * request.file_px**2,
     )
     return execute(stage, journal(out), machines, "publish")
+
+
+def _checked_model(model: Path, mapped: Classes) -> Bundle:
+    bundle = read_card(model)
+    if bundle.weights_sha256 != mapped.store.plan.arguments.get("model"):
+        raise InvalidInputError(
+            f"--model {model}: is not the model that made {mapped.path}; give that, or leave it out"
+        )
+    return bundle
 
 
 def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
@@ -196,7 +211,7 @@ def publish_unit(job: _Job, unit: FileUnit) -> Evidence:
     return {"empty": False, "files": files, "pixels": counts}
 
 
-def _finish(job: _Job, mapped: Classes, outcomes: Sequence[Outcome]) -> None:
+def _finish(job: _Job, mapped: Classes, bundle: Bundle | None, outcomes: Sequence[Outcome]) -> None:
     units = {unit.key: unit for unit in _units(job)}
     scenes = _sources(mapped)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
@@ -210,7 +225,9 @@ def _finish(job: _Job, mapped: Classes, outcomes: Sequence[Outcome]) -> None:
         _write_mosaics(job, mapped, grid, [unit for unit in mine if unit.tile.zone == grid.zone])
     write_whole(job.out / "legend.csv", legend_csv(mapped.legend))
     write_whole(job.out / "legend.json", legend_json(mapped.legend))
-    write_catalogue(job.out, _told(job, mapped), places, _map_href(job))
+    if bundle is not None and job.request.model is not None:
+        write_bundle(job.out / MODEL, bundle, read_weights(job.request.model, bundle))
+    write_catalogue(job.out, _told(job, mapped), places, _map_href(job), bundle)
 
 
 def _write_mosaics(job: _Job, mapped: Classes, grid: Grid, units: Sequence[FileUnit]) -> None:

@@ -14,6 +14,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.agreement import sureness
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.disk import write_whole
@@ -32,6 +33,7 @@ from sscl_geo.stages.report.pictures import (
     confidence_picture,
     curves_picture,
     inputs_pictures,
+    observations_pictures,
 )
 from sscl_geo.stages.report.season import season_picture
 from sscl_geo.stages.report.tables import (
@@ -42,6 +44,7 @@ from sscl_geo.stages.report.tables import (
     matrix_rows,
     scored,
 )
+from sscl_geo.stages.report.trust import reliability_picture, unsure_rows
 
 PAGE = "report.html"
 SUMMARY = "report.json"
@@ -159,6 +162,8 @@ def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -
         curves=None if bundle is None else curves_picture(bundle.history),
         per_class=class_rows(rows),
         matrix=matrix_rows(rows[0].scores) if rows else [],
+        unsure=unsure_rows(maps[0]) if maps else [],
+        reliability=_reliability(request),
         areas=areas(maps[0]) if maps and assessment is None else [],
         assessment=assessment,
         overall="" if assessment is None else overall(assessment),
@@ -173,6 +178,12 @@ def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -
     )
 
 
+def _reliability(request: ReportRequest) -> Picture | None:
+    if request.reference is None or not request.maps:
+        return None
+    return reliability_picture(sureness(request.maps[0][1], request.reference))
+
+
 def _season(request: ReportRequest, cube: Cube) -> Picture | None:
     labels = request.reference or request.labels
     return season_picture(cube, None if labels is None else Classes.open(labels, "labels"))
@@ -185,6 +196,7 @@ def _zone(grid: Grid, request: ReportRequest, cube: Cube, maps: list[Classes]) -
             pictures.append(classes_picture(mapped, grid, maps[0].legend, f"Map: {name}"))
         pictures += _labels_pictures(request, grid, maps[0].legend)
         pictures.append(confidence_picture(maps[0], grid))
+        pictures += observations_pictures(maps[0], grid)
     return {"name": grid.crs, "grid": grid, "pictures": pictures}
 
 

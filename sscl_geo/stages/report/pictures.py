@@ -19,7 +19,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Classes, Cube, whole
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
-from sscl_geo.io.maps import CONFIDENCE, layer_path
+from sscl_geo.io.maps import CONFIDENCE, COUNTS, layer_path, level_name
 from sscl_geo.ops.scaling import physical
 
 LARGEST_PX = 900
@@ -78,6 +78,17 @@ def _valid_counts(cube: Cube, grid: Grid) -> Iterator[Picture]:
             colors = mpl.colormaps["viridis"](counts / max(int(counts.max()), 1))[..., :3]
             caption = f"{sensor.name}: 0 (dark) to {int(counts.max())} observations, {period.name}"
             yield Picture(caption, _address((255 * colors).astype(np.uint8)))
+
+
+def observations_pictures(mapped: Classes, grid: Grid) -> Iterator[Picture]:
+    """Yield how often each sensor saw the ground of a map, in all periods."""
+    names = mapped.store.names(f"{grid.zone}/{level_name(1)}")
+    for name in (name for name in names if name.startswith(COUNTS)):
+        counts = thinned(mapped.store.read(layer_path(grid.zone, name), (), whole(grid)))
+        colors = mpl.colormaps["viridis"](counts / max(int(counts.max()), 1))[..., :3]
+        sensor = name.removeprefix(COUNTS)
+        caption = f"{sensor}: 0 (dark) to {int(counts.max())} observations in all periods"
+        yield Picture(caption, _address((255 * colors).astype(np.uint8)))
 
 
 def classes_picture(classes: Classes, grid: Grid, legend: Legend, caption: str) -> Picture:
