@@ -1,4 +1,4 @@
-"""How a network computes on a machine; what it computes stays the same."""
+"""How a network computes on a machine, which is no part of what it is."""
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ def tune(encoder: Encoder, *, recomputes: bool, compiles: bool, backend: str = I
         recomputes: Whether maps of the feature extractor are computed again for the gradient
             instead of held.
         compiles: Whether feature extractor and backbone are compiled when first used, and again
-            for other shapes.
+            for other shapes. Rounding differs, and what dropout draws.
         backend: Name of the compiler.
     """
     encoder.features.is_recomputed = recomputes

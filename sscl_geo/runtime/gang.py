@@ -28,7 +28,8 @@ class Ranks(Frozen):
         max_failures: How often dead workers are replaced before the job gives up.
         recomputes: Whether maps of the feature extractor are computed again for the gradient, for
             less memory; the results are the same.
-        compiles: Whether torch compiles the network; the results differ by rounding.
+        compiles: Whether torch compiles the network; the results differ by rounding, and by what
+            dropout draws.
     """
 
     ranks: int = Field(default=0, ge=0)
