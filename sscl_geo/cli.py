@@ -511,6 +511,21 @@ def change(
     print(f"{out}: {summary.done} tiles compared ({summary.now} now), {summary.empty} without data")
 
 
+@app.command()
+def vectorize(
+    map: MapOption,  # noqa: A002
+    out: Annotated[str, typer.Option(help="Polygons: .parquet (GeoParquet) or .gpkg.")],
+    min_area: Annotated[
+        float, typer.Option(help="Minimum mapping unit in hectares; smaller pieces are merged.")
+    ] = 0.5,
+) -> None:
+    """Write a map's classes as polygons, whole across tiles."""
+    from sscl_geo.stages.vectorize import vectorize as run
+
+    count = run(location(map), local_path(out, "a vector file"), min_area)
+    print(f"{out}: {count:,} polygons")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def plan(context: typer.Context) -> None:
     """Tell what an ingest would read, write, take and cost; options as of sscl_geo.ingest."""
