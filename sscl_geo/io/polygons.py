@@ -12,6 +12,7 @@ import shapely
 from jaxtyping import Bool, Float64
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
+from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from sscl_geo.errors import InvalidInputError
@@ -75,6 +76,7 @@ class Polygons:
             step = _STEP_METRES / self._crs.axis_info[0].unit_conversion_factor
         joined = frame.dissolve(by=column, sort=False)
         self.names: tuple[str, ...] = tuple(str(name) for name in joined.index)
+        _check_on_earth(joined.geometry.to_numpy(), self._crs, f"{option} {path}")
         self._shapes = shapely.segmentize(joined.geometry.to_numpy(), step)
         self.hectares: Float64[np.ndarray, " zone"] = self._measured()
         self._local: tuple[object, np.ndarray, shapely.STRtree] | None = None
@@ -149,6 +151,15 @@ def _checked(frame: geopandas.GeoDataFrame, column: str, told: str) -> geopandas
     if not len(shapes) or not (shapely.area(shapes) > 0).all():
         raise InvalidInputError(f"{told}: must hold polygons, each with an area, and nothing else")
     return frame[[column]].set_geometry(shapes, crs=frame.crs)
+
+
+def _check_on_earth(shapes: np.ndarray, crs: CRS, told: str) -> None:
+    try:
+        corners = shapely.get_coordinates(_carried(shapes, crs.to_wkt(), DEGREES))
+    except ProjError:
+        raise InvalidInputError(f"{told}: has a CRS that is not of the Earth") from None
+    if not np.isfinite(corners).all():
+        raise InvalidInputError(f"{told}: lies outside the world of its CRS")
 
 
 def _valid(shapes: np.ndarray) -> np.ndarray:

@@ -194,6 +194,8 @@ def test_a_zone_over_the_antimeridian_is_whole(tmp_path: Path) -> None:
         ("bare.shp", "has no CRS"),
         ("points.geojson", "must hold polygons"),
         ("two.gpkg", "one layer of polygons, and has a, b"),
+        ("drawing.gpkg", "has a CRS that is not of the Earth"),
+        ("beyond.gpkg", "lies outside the world of its CRS"),
         ("nameless.gpkg", "column 'name' is empty in some rows"),
         ("other.gpkg", "no column 'name'; name one of label"),
     ],
@@ -227,6 +229,12 @@ def bad_zones(folder: Path) -> None:
     frame = geopandas.GeoDataFrame({"name": ["a"]}, geometry=[square], crs=CRS)
     for layer in ("a", "b"):
         frame.to_file(folder / "two.gpkg", layer=layer)
+    drawing = (
+        'ENGCRS["drawing",EDATUM["board"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
+        'LENGTHUNIT["metre",1]]'
+    )
+    zones(folder / "drawing.gpkg", [square], ["a"], drawing)
+    zones(folder / "beyond.gpkg", [box(1e15, 0, 2e15, 1e15)], ["a"])
     zones(folder / "nameless.gpkg", [square, square], ["a", None])
     frame.rename(columns={"name": "label"}).to_file(folder / "other.gpkg")
 
