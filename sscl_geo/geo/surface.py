@@ -53,3 +53,16 @@ def _cell_hectares(crs: str, origin: tuple[int, int], row: int, column: int) -> 
     y = top - np.concatenate([0 * along, along, np.full_like(along, side), side - along])
     area, _ = EARTH.polygon_area_perimeter(*transformer(crs, DEGREES).transform(x, y))
     return abs(float(area)) / SQUARE_METRES / CHUNK_PX**2
+
+
+def band_hectares(
+    latitudes: Float64[np.ndarray, " edges"], degrees: float
+) -> Float64[np.ndarray, " bands"]:
+    """Return the area between each parallel and the next, over so many degrees of longitude.
+
+    On the WGS 84 ellipsoid (Snyder 1987, USGS Professional Paper 1395, equation 3-12).
+    """
+    e, sine = float(np.sqrt(EARTH.es)), np.sin(np.radians(latitudes))
+    log = np.log((1 - e * sine) / (1 + e * sine)) / (2 * e)
+    q = (1 - e**2) * (sine / (1 - (e * sine) ** 2) - log)
+    return np.asarray(EARTH.a**2 / 2 * np.radians(degrees) * np.abs(np.diff(q)) / SQUARE_METRES)

@@ -88,6 +88,16 @@ class Store:
             self._arrays[path] = cast("ZarrArray", self._root[path])
         return self._arrays[path]
 
+    def names(self, group: str) -> tuple[str, ...]:
+        """Return the names of a group's arrays, in order; none if there is no such group.
+
+        Raises:
+            StoreError: The bucket cannot be reached.
+        """
+        with reached(str(self.path)):
+            found = self._root.get(group)
+            return tuple(sorted(found.array_keys())) if isinstance(found, zarr.Group) else ()
+
     def write(
         self, path: str, lead: tuple[int, ...], window: Window, data: Shaped[np.ndarray, "..."]
     ) -> str:
