@@ -1,5 +1,6 @@
 """`sscl-geo`: one command a step; each parses, calls one function, and prints one line."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -594,6 +595,36 @@ def serve(
                 time.sleep(3600)
         except KeyboardInterrupt:
             print("ended")
+
+
+@app.command()
+def view(
+    map: Annotated[str, typer.Argument(help="Path of a map.")],  # noqa: A002
+    other: Annotated[
+        str | None, typer.Option("--map", help="A second map, to compare it with.")
+    ] = None,
+    cube: Annotated[
+        str | None, typer.Option(help="Imagery to show beneath; default: the map's own cube.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7830,
+    attribution: Annotated[
+        str | None, typer.Option(help="Line of credit; default: by the map's metadata.")
+    ] = None,
+) -> None:
+    """Look at a map in the browser of this machine: classes, confidence, areas, two compared."""
+    from sscl_geo.stages.view import ViewRequest
+    from sscl_geo.stages.view import view as run
+
+    request = ViewRequest(
+        map=location(map),
+        other=None if other is None else location(other),
+        cube=None if cube is None else location(cube),
+        attribution=attribution,
+    )
+    try:
+        run(request, port, partial(print, flush=True))
+    except KeyboardInterrupt:
+        print("ended")
 
 
 @app.command()
