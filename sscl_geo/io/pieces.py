@@ -33,8 +33,8 @@ class Outlined(NamedTuple):
 def outlined(mapped: Classes, grid: Grid, fewest_px: int) -> Outlined:
     """Return what a grid owns as pieces with at least so many pixels.
 
-    The map is read twice, tile by tile. Memory holds some 300 bytes for each piece before small
-    ones are merged, and the polygons.
+    The map is read twice, tile by tile. Memory holds the pieces, before and after small ones are
+    merged, and the polygons.
     """
     graph, number = stitched(
         part_of(classes, (tile.row, tile.column), (window.y, window.x), grid.shape[1])

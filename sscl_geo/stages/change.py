@@ -1,8 +1,7 @@
 """From two maps of one model to what changed between them: one unit compares one tile."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final
 
 import numpy as np
 from jaxtyping import UInt16
@@ -14,6 +13,7 @@ from sscl_geo.geo.grid import Grid, Tile, Window
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.areas import own_hectares
 from sscl_geo.io.changes import CHANGE, change_layout, pairs, publish_change
+from sscl_geo.io.comparable import check_comparable
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
@@ -31,10 +31,6 @@ VERSION = 1
 BYTES_PER_PIXEL = 48
 """Most bytes that a unit holds for a pixel: four layers, two results, areas, and what they are
 made of."""
-
-SAME: Final = ("model", "temperature", "legend", "window", "halo")
-ASKED: Final = ("has_flips", "has_gpu")
-"""What of a map's `inference` changes its classes."""
 
 BIASED = "counted pixels, biased by the errors of both maps"
 
@@ -83,8 +79,7 @@ def make_change(
             f"--out {out}: must end in .zarr, so that its COG and CSV can stand beside it"
         )
     old, new = Classes.open(before, "map"), Classes.open(after, "map")
-    _check_model(old, new)
-    _check_grids(old, new)
+    check_comparable(old, new)
     store = _store(out, _plan(old, new), old.grids, old.legend)
     job = Job(before=old.path.resolve(), after=new.path.resolve(), out=store.path.resolve())
     stage = Stage(
@@ -126,53 +121,6 @@ def _hectares(grid: Grid, window: Window, codes: UInt16[np.ndarray, "y x"]) -> J
     """Return the area of each change that occurs, by its code."""
     sums = np.bincount(codes.ravel(), own_hectares(grid, window).ravel())
     return {str(code): round(float(sums[code]), 6) for code in np.flatnonzero(sums)}
-
-
-def _check_model(before: Classes, after: Classes) -> None:
-    old, new = _made_by(before), _made_by(after)
-    for key, value in old.items():
-        if new[key] != value:
-            raise InvalidInputError(
-                f"--before {before.path} and --after {after.path} are not comparable: {key} is "
-                f"{value} in the one and {new[key]} in the other; map both with the same model and "
-                "options, or the change would be one of models"
-            )
-    if before.store.plan.digest == after.store.plan.digest:
-        raise InvalidInputError(f"--before {before.path} and --after {after.path} are the same map")
-
-
-def _made_by(mapped: Classes) -> dict[str, JsonValue]:
-    told = mapped.store.plan.arguments
-    if "model" not in told:
-        raise InvalidInputError(
-            f"{mapped.path} was not made by a model with sscl-geo map, so its classes cannot be "
-            "compared with another map's"
-        )
-    asked = told.get("inference")
-    inference: Mapping[str, JsonValue] = asked if isinstance(asked, dict) else {}
-    return {
-        **{key: told.get(key) for key in SAME},
-        **{key: inference.get(key, False) for key in ASKED},
-    }
-
-
-def _check_grids(before: Classes, after: Classes) -> None:
-    old, new = _ground(before), _ground(after)
-    if old == new:
-        return
-    zone = next(name for name in sorted({*old, *new}) if old.get(name) != new.get(name))
-    raise InvalidInputError(
-        f"--before {before.path} and --after {after.path} lie on different grids: {zone} has "
-        f"{old.get(zone, 'no pixels')} in the one and {new.get(zone, 'no pixels')} in the other; "
-        "ingest both cubes with the same --bbox or --region and --grid"
-    )
-
-
-def _ground(mapped: Classes) -> dict[str, str]:
-    return {
-        grid.zone: f"origin {grid.origin}, shape {grid.shape}, ground {grid.owns or 'all'}"
-        for grid in mapped.grids
-    }
 
 
 def _units(grids: tuple[Grid, ...]) -> tuple[ChangeUnit, ...]:

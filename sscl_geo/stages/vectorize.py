@@ -32,8 +32,9 @@ def vectorize(map_path: AnyLocation, out: Path, smallest_ha: float) -> int:
     Columns: `class`, `name`, `area_ha` (on the ground) and the geometry, in the CRS of the map, or
     in EPSG:4326 for a map of several UTM zones, whose polygons end where a zone ends.
 
-    All polygons are in memory at once, and some 300 bytes for each piece before merging: a UTM zone
-    of 100 tiles of 2048 pixels with 50 000 pieces each takes 1.5 GB.
+    Pieces and polygons of a UTM zone are in memory at once, about 2 kB for each piece before
+    merging: nine tiles of 2048 pixels with 700 000 pieces, which became 109 000 polygons, took
+    1.6 GB and two minutes. A map that needs more is cut by the area of its cube.
 
     Raises:
         InvalidInputError: There is no map, it has no class, or `out` is no .parquet or .gpkg.
