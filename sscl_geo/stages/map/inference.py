@@ -68,16 +68,20 @@ class Network(NamedTuple):
     temperature: float
     inference: Inference
 
-    @torch.inference_mode()
     def probabilities(self, windows: Sequence[Stored]) -> "Seen":
-        """Return what the network says of windows of stored numbers; a GPU's batch is filled up.
+        """Return what the network says of windows of stored numbers, no more than a batch."""
+        return self.asked(windows, self.inference.batch)
+
+    @torch.inference_mode()
+    def asked(self, windows: Sequence[Stored], batch: int) -> "Seen":
+        """Return what the network says in one batch of a fixed size, filled up with windows.
 
         A batch that a GPU has no memory for is halved once.
 
         Raises:
             torch.OutOfMemoryError: Half a batch is still too large.
         """
-        filled = [*windows, *[windows[-1]] * (self.inference.batch - len(windows))]
+        filled = [*windows, *[windows[-1]] * (batch - len(windows))]
         try:
             found = self._batch(filled)
         except torch.OutOfMemoryError:

@@ -25,6 +25,7 @@ from sscl_geo.io.maps import (
 )
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.footprint import window_bytes
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.blending import Blended
@@ -32,8 +33,11 @@ from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.work import Evidence
 from sscl_geo.stages.map.inference import STRIP_ROWS, Inference, Network, blended
 
-ACTIVATION_BYTES = 40
-"""Bytes of activations per input pixel and plane of the widest layer, in float32, at inference."""
+COPIES = 4
+"""Strips that are held at a time: one in use, and one that is read, in pieces, into order."""
+
+BYTES_PER_PIXEL = 40
+"""Bytes of a tile's layers and of what they are made of, per pixel, probabilities not counted."""
 
 MOST_OBSERVATIONS = 255
 
@@ -112,11 +116,12 @@ def unit_bytes(bundle: Bundle, tile_px: int) -> int:
     """Return the most bytes that one unit holds: two strips, sums, and a window's activations."""
     network = NetworkSpec.model_validate(bundle.network)
     classes = 0 if bundle.legend is None else len(bundle.legend.classes)
-    strip = (tile_px + 2 * bundle.window) * STRIP_ROWS * bundle.window
-    inputs = 2 * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
-    planes = len(network.bands) * network.features.width
-    activations = ACTIVATION_BYTES * planes * bundle.window**2
-    return int(inputs + (4 * classes + 24) * tile_px**2 + activations)
+    # No strip is higher than the windows that reach into a tile.
+    around = tile_px + 2 * bundle.window
+    strip = around * min(around, STRIP_ROWS * bundle.window)
+    inputs = COPIES * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
+    activations = window_bytes(network, classes, bundle.window)
+    return int(inputs + (8 * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,77 @@
+"""How much memory a network needs to look at a window."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.spec import NetworkSpec
+
+LANES = 8
+"""A convolution brings its input and output into blocks of so many planes, and fills them up."""
+
+
+class _Watch(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive, and the most of them at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution.default:
+            self.most = max(self.most, self.now + _blocked(args[0]) + _blocked(out) + out.nbytes)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._take(tensor.untyped_storage())
+        return out
+
+    def _take(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()  # noqa: SLF001 - its identity
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._drop, key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def _blocked(tensor: Tensor) -> int:
+    """Return the bytes of a tensor in blocks of planes; one plane is taken as it is."""
+    planes = tensor.shape[1]
+    return tensor.nbytes if planes == 1 else tensor.nbytes * (-planes // LANES * -LANES) // planes
+
+
+def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
+    """Return the most bytes that mapping one window holds, weights not counted.
+
+    The network is run on the meta device, where tensors have shapes and no content.
+
+    Args:
+        spec: The network.
+        classes: Number of classes.
+        side: Side of the window in pixels of the network.
+    """
+    with torch.device("meta"):
+        segmenter = Segmenter(spec, classes).eval()
+        bands = torch.empty(1, len(spec.bands), side, side)
+    with torch.no_grad(), _Watch() as watch:
+        torch.softmax(segmenter(bands).float(), 1)
+    return int(watch.most + bands.nbytes)

@@ -1,0 +1,32 @@
+"""What a network needs for a window is told before it is run."""
+
+import pytest
+
+from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn.footprint import window_bytes
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+
+BANDS = tuple(
+    BandInput(
+        name=f"a:B{number}", array="r10m/a", gsd=10, nodata=0, low=0, high=1, mean=0, spread=1
+    )
+    for number in range(4)
+)
+
+
+def spec_of(backbone: str, width: int = 4) -> NetworkSpec:
+    shape = BackboneSpec(name=backbone, depth=18, width=8, rates=(2,), context_width=16)
+    return NetworkSpec(bands=BANDS, features=FeatureSpec(layers=2, width=width), backbone=shape)
+
+
+@pytest.mark.parametrize("backbone", ["deeplabv3", "deeplabv3plus", "unet"])
+def test_four_times_the_pixels_need_four_times_the_memory(backbone: str) -> None:
+    small, large = (window_bytes(spec_of(backbone), 8, side) for side in (128, 256))
+    assert large == pytest.approx(4 * small, rel=0.02)
+    # The features of all bands, before and behind a convolution, are held in any case.
+    assert small > 2 * 4 * len(BANDS) * 4 * 128**2
+
+
+def test_wider_features_need_more() -> None:
+    narrow, wide = (window_bytes(spec_of("deeplabv3", width), 8, 128) for width in (8, 16))
+    assert wide > 1.5 * narrow
