@@ -35,4 +35,4 @@ def set_environment(environment: MutableMapping[str, str] = os.environ) -> None:
     for key, value in SETTINGS.items():
         environment.setdefault(key, str(value))
     # Only the environment can do this: VRT reads whatever files and addresses its text names.
-    environment.setdefault("GDAL_SKIP", "VRT")
+    environment.setdefault("GDAL_SKIP", "VRT,OGR_VRT")
