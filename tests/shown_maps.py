@@ -21,8 +21,9 @@ from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.sensors.sentinel1_rtc import SENSOR as S1
 from sscl_geo.sensors.sentinel2_l2a import SENSOR as S2
+from sscl_geo.stages.view.guard import HOST
 from sscl_geo.stages.view.opening import Shown, ViewRequest
-from sscl_geo.stages.view.server import HOST, listening, server
+from sscl_geo.stages.view.server import listening, server
 from tests.drawn_maps import LEGEND, MODEL, draw_map, drawn
 
 GRID = Grid(crs="EPSG:32633", origin=(499_980, 5_400_060), shape=(768, 768), tile_px=256)

@@ -103,7 +103,7 @@ def ground_of(grid: Grid) -> BBox:
 
 def extent(grids: tuple[Grid, ...]) -> BBox:
     """Return a box in degrees around the tiles of grids."""
-    return hull([_kept_bbox(grid) for grid in grids if grid.tiles])
+    return hull([_kept_bbox(grid) for grid in grids if grid.kept != ()])
 
 
 def _kept_bbox(grid: Grid) -> BBox:

@@ -25,15 +25,17 @@ from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.areas import class_hectares
 from sscl_geo.io.cubes import Classes
+from sscl_geo.io.location import location
 from sscl_geo.io.maps import LANDCOVER, finish_levels
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES
 from sscl_geo.stages.view import view
 from sscl_geo.stages.view.areas import EXACT_PX, hectares_in
+from sscl_geo.stages.view.guard import HEADERS, HOST
 from sscl_geo.stages.view.layers import SMALL_PX, THINNING, layers
-from sscl_geo.stages.view.opening import opened
+from sscl_geo.stages.view.opening import ViewRequest, opened
 from sscl_geo.stages.view.painting import classes_png, colour_png, levels_png, radar_png
-from sscl_geo.stages.view.server import HEADERS, HOST, listening
+from sscl_geo.stages.view.server import listening
 from tests.drawn_maps import LEGEND, draw_map
 from tests.shown_maps import GRID, blobs, draw_cube, draw_map_of, noise, page, request, rgba
 
@@ -268,6 +270,14 @@ def test_areas_of_a_large_map_are_within_a_percent_and_said_to_be_about(tmp_path
     assert found.values[list(VALUES)] == pytest.approx(whole[list(VALUES)], rel=0.01)
 
 
+def test_areas_of_ground_that_would_take_long_to_read_are_refused(two_zones: Path) -> None:
+    view = opened(request(two_zones)).maps[0].layers[LANDCOVER]
+    grid = view.grids[0].replace(shape=(60_000, 60_000), kept=((0, 0),), owns=None)
+    large = view._replace(grids=(grid,))
+    with pytest.raises(InvalidInputError, match="zoom in"):
+        hectares_in(large._replace(levels={grid.zone: (10, 20)}), BBox(-180, -90, 180, 90))
+
+
 # --- what can be opened -------------------------------------------------------------------------
 
 
@@ -302,15 +312,38 @@ def test_a_cube_that_has_gone_or_changed_is_no_reason_to_fail(
 ) -> None:
     shown = opened(request(other))
     assert shown.imagery == ()
-    assert shown.notes == ("no imagery: the map's cube was not found; name one with --cube",)
+    told = "no imagery: the map does not say where its cube is; name one with --cube"
+    assert shown.notes == (told,)
     grid = Classes.open(other, "map").grids[0]
     path = draw_map(tmp_path / "later.zarr", [grid], blobs)
     (path / "sources.json").write_text(f'{{"cube": "{cube}"}}')
     assert "has changed since" in opened(request(path)).notes[0]
     (path / "sources.json").write_text('{"cube": "s3://strangers/cube.zarr"}')
-    assert "not found" in opened(request(path)).notes[0]
+    assert "s3://strangers/cube.zarr is in a bucket that is not" in opened(request(path)).notes[0]
+    (path / "sources.json").write_text(f'{{"cube": "{tmp_path}/gone.zarr"}}')
+    assert "gone.zarr: not found" in opened(request(path)).notes[0]
     assert len(opened(request(path, cube=cube)).imagery) == 4
     assert opened(request(mapped)).notes == ()
+
+
+def test_maps_of_one_name_are_told_apart(mapped: Path, tmp_path: Path) -> None:
+    (tmp_path / "later").mkdir()
+    path = draw_map(tmp_path / "later" / mapped.name, [GRID], blobs)
+    names = [shown.name for shown in opened(request(mapped, other=path)).maps]
+    assert names[1] == "later/first"
+    assert len({*names}) == 2
+
+
+def test_a_map_in_a_bucket_is_shown_as_one_on_a_disk(s3: str, mapped: Path) -> None:
+    copy = location(f"{s3}/view/first.zarr")
+    for file in mapped.rglob("*"):
+        if file.is_file():
+            (copy / file.relative_to(mapped).as_posix()).put_whole(file.read_bytes())
+    tile, _ = tile_at(15.04, 48.72, 14)
+    shown = opened(ViewRequest(map=copy))
+    tiles = [layers(each)["landcover-0"].tile(tile) for each in (shown, opened(request(mapped)))]
+    assert tiles[0] == tiles[1]
+    assert len(shown.imagery) == 4
 
 
 def test_sentinel_is_credited_where_the_map_is_made_of_it(mapped: Path, tmp_path: Path) -> None:
@@ -338,6 +371,16 @@ def test_the_page_and_all_that_it_needs_are_served(served: str) -> None:
     for name in re.findall(r'(?:href|src)="([^":]+)"', text):
         assert requests.get(f"{served}/{name}", timeout=20).status_code == 200, name
     assert "http" not in re.sub(r"<!.*?>", "", text)
+
+
+def test_a_browser_may_keep_the_tiles_of_a_map_and_nothing_else(served: str, mapped: Path) -> None:
+    facts = requests.get(f"{served}/facts.json", timeout=20)
+    assert facts.headers["cache-control"] == "no-store"
+    layer = facts.json()["maps"][0]["layers"]["landcover"]
+    # Another map at the same port has other addresses.
+    assert layer["version"] == Store.open(mapped, "map").plan.digest[:16]
+    tile = requests.get(f"{served}/tiles/landcover-0/14/8876/5658.png", timeout=20)
+    assert tile.headers["cache-control"] == "private, max-age=86400"
 
 
 def test_every_answer_allows_only_this_server(served: str) -> None:

@@ -17,8 +17,8 @@ from pyproj import Transformer
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.io.layout import NO_CONFIDENCE
+from sscl_geo.stages.view.guard import HOST
 from sscl_geo.stages.view.opening import opened
-from sscl_geo.stages.view.server import HOST
 from tests.drawn_maps import LEGEND, draw_map
 from tests.shown_maps import GRID, blobs, draw_cube, draw_map_of, noise, page, request
 

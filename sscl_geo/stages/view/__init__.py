@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from sscl_geo.stages.view.guard import HOST
 from sscl_geo.stages.view.opening import ViewRequest, opened
-from sscl_geo.stages.view.server import HOST, listening, server
+from sscl_geo.stages.view.server import listening, server
 
 __all__ = ["ViewRequest", "view"]
 

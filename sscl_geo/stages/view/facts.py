@@ -10,7 +10,7 @@ from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, COUNTS, LANDCOVER, MARGIN, PROBABILITY, SECOND
 from sscl_geo.stages.view.layers import Layer
 from sscl_geo.stages.view.opening import Shown, ShownMap
-from sscl_geo.stages.view.painting import DECIBEL, ramp
+from sscl_geo.stages.view.painting import ramp
 
 RAMP_STEPS = 11
 
@@ -30,7 +30,6 @@ def page_facts(shown: Shown, layers: dict[str, Layer]) -> Facts:
         "attribution": shown.attribution,
         "notes": list(shown.notes),
         "ramp": ramp(RAMP_STEPS),
-        "decibel": list(DECIBEL),
     }
 
 
@@ -53,7 +52,10 @@ def _map_facts(number: int, mapped: ShownMap, layers: dict[str, Layer]) -> Facts
 
 
 def _source(name: str, layers: dict[str, Layer]) -> Facts:
-    return {"id": name, "least_zoom": layers[name].least_zoom}
+    layer = layers[name]
+    # With its version in its address, a browser may keep a tile.
+    version = layer.view.store.plan.digest[:16]
+    return {"id": name, "least_zoom": layer.least_zoom, "version": version}
 
 
 def place_facts(shown: Shown, longitude: float, latitude: float) -> Facts:

@@ -12,7 +12,8 @@ from sscl_geo.io.layout import shape_of
 from sscl_geo.io.maps import CONFIDENCE, LANDCOVER
 from sscl_geo.io.views import View
 from sscl_geo.ops.scaling import physical
-from sscl_geo.stages.view.opening import Imagery, Shown
+from sscl_geo.stages.view.imagery import Imagery
+from sscl_geo.stages.view.opening import Shown
 from sscl_geo.stages.view.painting import classes_png, colour_png, levels_png, radar_png
 
 THINNING = 10
@@ -22,7 +23,7 @@ most 2560 x 2560 pixels. Farther out it has to be zoomed in, or the store to hav
 SMALL_PX = 2560
 """A zone of no more pixels along a side is shown at any zoom."""
 
-TILES_KEPT = 512
+TILES_KEPT = 256
 
 Paint = Callable[[Shaped[np.ndarray, "..."]], bytes]
 

@@ -1,7 +1,6 @@
 """What a page shows: maps, and the imagery of a cube."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sscl_geo.errors import InvalidInputError
@@ -9,11 +8,10 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, hull, meet
 from sscl_geo.geo.grid import GSD, Grid
 from sscl_geo.geo.legend import UNLABELLED, Legend
-from sscl_geo.geo.sensor import GROUP_GSD, Sensor
 from sscl_geo.io.cubes import Cube, GridsOf
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import NO_CONFIDENCE
-from sscl_geo.io.location import Location, location
+from sscl_geo.io.location import Location
 from sscl_geo.io.maps import (
     CONFIDENCE,
     COUNTS,
@@ -21,6 +19,7 @@ from sscl_geo.io.maps import (
     MARGIN,
     PROBABILITY,
     SECOND,
+    TILE_FACTORS,
     factors,
     level_name,
 )
@@ -29,9 +28,7 @@ from sscl_geo.io.tables import TILES
 from sscl_geo.io.views import View, extent
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.stages.view.credit import credit
-
-SOURCES = "sources.json"
-"""Where a map says what it was made of."""
+from sscl_geo.stages.view.imagery import Imagery, imagery_of, own_cube
 
 
 class ViewRequest(Frozen):
@@ -70,15 +67,6 @@ class ShownMap(NamedTuple):
     missing: int
 
 
-class Imagery(NamedTuple):
-    """One period of a cube in natural colours, or of its radar."""
-
-    name: str
-    period: str
-    sensor: Sensor
-    view: View
-
-
 class Shown(NamedTuple):
     """All that a page shows."""
 
@@ -105,9 +93,11 @@ def opened(request: ViewRequest) -> Shown:
         InvalidInputError: A path is no map, or `cube` no finished cube, or they lie apart.
     """
     places = [request.map] if request.other is None else [request.map, request.other]
-    maps = tuple(_opened_map(place) for place in places)
+    maps = tuple(
+        _opened_map(place, name) for place, name in zip(places, _names(places), strict=True)
+    )
     _check_overlap(maps[0].box, maps[-1].box, f"--map {request.other}", request.map)
-    cube, notes = _cube(request, maps[0])
+    cube, note = _cube(request, maps[0])
     plans = [shown.store.plan for shown in maps]
     told = credit(plans) if request.attribution is None else request.attribution
     unfinished = [
@@ -115,24 +105,41 @@ def opened(request: ViewRequest) -> Shown:
         for shown in maps
         if shown.missing
     ]
-    imagery = () if cube is None else tuple(_imagery(cube))
-    return Shown(maps, imagery, told, (*unfinished, *notes))
+    imagery = () if cube is None else tuple(imagery_of(cube))
+    return Shown(maps, imagery, told, (*unfinished, *([note] if note else [])))
 
 
-def _opened_map(place: Location) -> ShownMap:
+def _cube(request: ViewRequest, mapped: ShownMap) -> tuple[Cube | None, str]:
+    if request.cube is None:
+        return own_cube(request.map, mapped.store.plan)
+    cube = Cube.open(request.cube)
+    box = extent(cube.spec.grids)
+    _check_overlap(mapped.box, box, f"--cube {request.cube}", request.map)
+    return cube, ""
+
+
+def _names(places: Sequence[Location]) -> list[str]:
+    """Return names that tell maps apart."""
+    stems = [place.stem for place in places]
+    if len({*stems}) == len(stems):
+        return stems
+    return [f"{place.resolve().parent.name}/{place.stem}" for place in places]
+
+
+def _opened_map(place: Location, name: str) -> ShownMap:
     store = Store.open(place, "map")
     grids: tuple[Grid, ...] = GridsOf.validate_python(store.plan.content["grids"])
     legend = Legend.model_validate(store.plan.content["legend"])
-    names = store.names(f"{grids[0].zone}/{level_name(1)}")
-    if LANDCOVER not in names:
+    known = store.names(f"{grids[0].zone}/{level_name(1)}")
+    if LANDCOVER not in known:
         raise InvalidInputError(
             f"{place} was made by an older version of this package; map the cube again"
         )
     is_finished = (place / TILES).exists()
     levels = {grid.zone: _levels(store, grid, is_finished) for grid in grids}
-    layers = {name: _layer(store, grids, levels, name) for name in names if _is_known(name)}
+    layers = {each: _layer(store, grids, levels, each) for each in known if _is_known(each)}
     missing = 0 if is_finished else _missing(place, grids)
-    return ShownMap(place.stem, store, legend, layers, extent(grids), missing)
+    return ShownMap(name, store, legend, layers, extent(grids), missing)
 
 
 def _is_known(name: str) -> bool:
@@ -142,7 +149,7 @@ def _is_known(name: str) -> bool:
 
 def _levels(store: Store, grid: Grid, is_finished: bool) -> tuple[int, ...]:
     # Levels that no tile holds whole are the last thing that a map gets.
-    mine = (1, *(factors(grid) if is_finished else ()))
+    mine = (1, *(factors(grid) if is_finished else TILE_FACTORS))
     there = [f for f in mine if LANDCOVER in store.names(f"{grid.zone}/{level_name(f)}")]
     return tuple(GSD * factor for factor in there)
 
@@ -167,57 +174,3 @@ def _check_overlap(one: BBox, other: BBox, name: str, place: Location) -> None:
         raise InvalidInputError(
             f"{name} and {place} have no ground in common; give two of the same place"
         )
-
-
-def _cube(request: ViewRequest, mapped: ShownMap) -> tuple[Cube | None, tuple[str, ...]]:
-    """Return the cube to show, and why there is none."""
-    if request.cube is not None:
-        cube = Cube.open(request.cube)
-        box = extent(cube.spec.grids)
-        _check_overlap(mapped.box, box, f"--cube {request.cube}", request.map)
-        return cube, ()
-    try:
-        found = Cube.open(_named_cube(request.map))
-    except (OSError, ValueError, KeyError, InvalidInputError):
-        return None, ("no imagery: the map's cube was not found; name one with --cube",)
-    if found.store.plan.digest != mapped.store.plan.arguments.get("cube"):
-        return None, (f"no imagery: {found.path} has changed since the map was made of it",)
-    return found, ()
-
-
-def _named_cube(place: Location) -> Location:
-    """Return where a map says that its cube is.
-
-    Raises:
-        InvalidInputError: In a bucket that is not the map's own: a map may come from strangers, and
-            a request would carry credentials there.
-    """
-    named = location(json.loads((place / SOURCES).read_bytes())["cube"])
-    if named.root not in ("", place.root):
-        raise InvalidInputError(f"{named} is elsewhere; name it with --cube")
-    return named
-
-
-def _imagery(cube: Cube) -> Iterator[Imagery]:
-    grids = cube.spec.grids
-    for sensor in cube.spec.sensors:
-        kind, group, bands = _bands(sensor)
-        if not bands:
-            continue
-        levels = {grid.zone: (GROUP_GSD[group],) for grid in grids}
-        for time, period in enumerate(cube.spec.periods):
-            view = View(
-                cube.store, grids, levels, sensor.array, sensor.nodata, lead=(time,), bands=bands
-            )
-            yield Imagery(kind, period.name, sensor, view)
-
-
-def _bands(sensor: Sensor) -> tuple[str, str, tuple[int, ...]]:
-    """Return what a sensor's picture is called, its group, and its bands' positions there."""
-    for group, bands in sensor.groups.items():
-        commons, names = ([b.common_name for b in bands], [b.name for b in bands])
-        if {"red", "green", "blue"} <= {*commons}:
-            return "True colour", group, tuple(map(commons.index, ("red", "green", "blue")))
-        if "VV" in names:
-            return "Radar VV", group, (names.index("VV"),)
-    return "", "", ()

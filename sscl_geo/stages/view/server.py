@@ -1,9 +1,4 @@
-"""The server of one page, for this machine only.
-
-It listens on loopback, answers GET, and only under its own name: a page of another site cannot
-reach it by a name that it has pointed to 127.0.0.1 (DNS rebinding). No part of a request becomes
-the path of a file.
-"""
+"""The server of one page; no part of a request becomes the path of a file."""
 
 import math
 import re
@@ -15,12 +10,10 @@ from typing import Final, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sscl_geo.errors import InvalidInputError, SsclGeoError
 from sscl_geo.geo.bbox import BBox, checked_bbox
@@ -28,30 +21,14 @@ from sscl_geo.geo.graticule import WebTile
 from sscl_geo.io.maps import LANDCOVER
 from sscl_geo.stages.view.areas import hectares_in
 from sscl_geo.stages.view.facts import Facts, page_facts, place_facts
+from sscl_geo.stages.view.guard import HOST, NEVER, Guard, refusal
 from sscl_geo.stages.view.layers import layers, remembered
 from sscl_geo.stages.view.opening import Shown, ShownMap
 
-HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")
+FRESH, KEPT = "no-cache", "private, max-age=86400"
+"""Of the page's files, and of tiles whose address names a store that does not change."""
 
-HEADERS: Final = {
-    # `blob:` is what MapLibre makes of tiles, `data:` are the icons of its style sheet.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
-        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-
-FRESH, KEPT, CHANGING = "no-cache", "private, max-age=86400", "no-store"
-"""Of what depends on the store that is shown, of what an address names for good, and of a map that
-is still being made."""
-
-_NUMBER = re.compile(r"\d{1,8}")
+_NUMBER = re.compile(r"[0-9]{1,8}")
 
 
 class Asset(NamedTuple):
@@ -73,32 +50,6 @@ ASSETS: Final = {
 """The page's own files, and those of MapLibre GL JS 6.17.0 as npm has them (BSD 3-Clause)."""
 
 
-class Guard:
-    """Lets only GET requests pass that name this server, and gives every answer its headers."""
-
-    def __init__(self, app: ASGIApp, port: int) -> None:
-        self._app = app
-        self._hosts = {f"{name}:{port}" for name in NAMES}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass the request on."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, guarded)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        if Headers(scope=scope).get("host") not in self._hosts:
-            return _line(421, f"this server answers only to {' and '.join(sorted(self._hosts))}")
-        if scope["method"] != "GET":
-            return _line(405, "only GET is answered")
-        return None
-
-
 class Page:
     """The answers to the requests of a page.
 
@@ -111,7 +62,7 @@ class Page:
         self._layers = layers(shown)
         is_final = shown.is_final
         self._tile = remembered(self._layers) if is_final else lambda n, t: self._layers[n].tile(t)
-        self._caching = KEPT if is_final else CHANGING
+        self._caching = KEPT if is_final else NEVER
         root = files("sscl_geo.stages.view") / "static"
         self._assets = {
             name: Asset((root / name).read_bytes(), kind) for name, kind in ASSETS.items()
@@ -154,7 +105,7 @@ class Page:
 
     def areas(self, request: Request) -> Response:
         """Answer the hectares of each map's classes in a box."""
-        box = checked_box(*(_degrees(request, name) for name in BBox._fields))
+        box = checked_bbox(*(_degrees(request, name) for name in BBox._fields))
         return _json({"maps": [_measured(mapped, box) for mapped in self._shown.maps]})
 
 
@@ -162,17 +113,6 @@ def _measured(mapped: ShownMap, box: BBox) -> Facts:
     found = hectares_in(mapped.layers[LANDCOVER], box)
     hectares = {str(value): float(found.values[value]) for value in mapped.legend.values}
     return {"hectares": hectares, "gsd": found.gsd, "is_exact": found.is_exact}
-
-
-def checked_box(west: float, south: float, east: float, north: float) -> BBox:
-    """Return the box of a view, which may be the whole world.
-
-    Raises:
-        InvalidInputError: It is none.
-    """
-    if (west, east) == (-180.0, 180.0) and -90 <= south < north <= 90:  # noqa: PLR2004
-        return BBox(west, south, east, north)
-    return checked_bbox(west, south, east, north)
 
 
 def application(shown: Shown, port: int) -> Guard:
@@ -230,7 +170,7 @@ def _asset(asset: Asset, _: Request) -> Response:
 
 
 def _json(content: Facts) -> Response:
-    return JSONResponse(content, headers={"Cache-Control": CHANGING})
+    return JSONResponse(content, headers={"Cache-Control": NEVER})
 
 
 def _integer(text: str) -> int:
@@ -249,20 +189,16 @@ def _degrees(request: Request, name: str) -> float:
     return number
 
 
-def _line(status: int, text: str) -> Response:
-    return PlainTextResponse(f"{text}\n", status, headers={"Cache-Control": CHANGING})
-
-
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    return _line(error.status_code, error.detail)
+    return refusal(error.status_code, error.detail)
 
 
 def _bad(_: Request, error: Exception) -> Response:
-    return _line(400, str(error))
+    return refusal(400, str(error))
 
 
 def _failed(_: Request, error: Exception) -> Response:
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     print(f"error: {text}", file=sys.stderr)  # noqa: T201 - the user's terminal
-    return _line(500, "this could not be read; the terminal of sscl-geo view tells why")
+    return refusal(500, "this could not be read; the terminal of sscl-geo view tells why")

@@ -47,7 +47,7 @@ function source(layer) {
   const around = layer.id.startsWith("imagery") || west > east ? {} : { bounds: [west, south, east, north] };
   return {
     type: "raster",
-    tiles: [new URL(`tiles/${layer.id}/{z}/{x}/{y}.png`, location.href).href.replaceAll("%7B", "{").replaceAll("%7D", "}")],
+    tiles: [`${location.origin}/tiles/${layer.id}/{z}/{x}/{y}.png?v=${layer.version}`],
     tileSize: 256,
     minzoom: layer.least_zoom,
     maxzoom: Math.max(DEEPEST, layer.least_zoom),
@@ -196,6 +196,10 @@ function listenToDivider() {
   });
   divider.addEventListener("pointerup", () => divider.removeEventListener("pointermove", drag));
   divider.addEventListener("pointercancel", () => divider.removeEventListener("pointermove", drag));
+  divider.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    left.getCanvas().dispatchEvent(new WheelEvent("wheel", event));
+  });
   divider.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: state.split - 0.02, ArrowRight: state.split + 0.02, Home: 0, End: 1 };
     if (!(event.key in moves)) return;
