@@ -8,23 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
-from torch.nn import functional as F
+from jaxtyping import UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
-from sscl_geo.experiment.spec import Experiment, HeadSpec, LabelCount
+from sscl_geo.experiment.features import Arrays, bands_of, encoded, loaded, tensors
+from sscl_geo.experiment.spec import Experiment, LabelCount
 from sscl_geo.experiment.splits import subset
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.location import Location
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.assessment import Assessment, Tally
-from sscl_geo.ops.context import with_context
 from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
@@ -121,11 +120,11 @@ def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
 
 def _detail(job: Job, path: Path) -> Detail:
     """Return the mean detail of an encoder's last maps on some chips that it is judged on."""
-    encoder = _loaded(path)
-    encode = partial(_encoded, encoder=encoder, spec=None)
+    encoder = loaded(path)
+    encode = partial(encoded, encoder=encoder, spec=None)
     names = [band.name for band in encoder.spec.bands]
     shown = [
-        detail(encode(arrays), _bands(arrays, ()))
+        detail(encode(arrays), bands_of(arrays, ()))
         for arrays, _ in _chips(job, job.judged[:SHOWN], names)
     ]
     gradient, frequency = np.mean(shown, axis=0).tolist()
@@ -137,7 +136,7 @@ def _judged(job: Job, unit: CellUnit) -> Assessment:
     chosen = subset(job.train, unit.labels, unit.seed)
     if system.forest is not None:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
-        describe = partial(_bands, context=system.forest.context)
+        describe = partial(bands_of, context=system.forest.context)
         return _judged_classical(
             job, _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed), describe
         )
@@ -145,7 +144,7 @@ def _judged(job: Job, unit: CellUnit) -> Assessment:
         encoder = _encoder(job, unit)
         names = [band.name for band in encoder.spec.bands]
         head = classical.classifier_of(system.head.classifier, unit.seed)
-        describe = partial(_encoded, encoder=encoder, spec=system.head)
+        describe = partial(encoded, encoder=encoder, spec=system.head)
         return _judged_classical(
             job, _Learner(head, names, chosen, system.head.pixels, unit.seed), describe
         )
@@ -202,7 +201,7 @@ def judge(segmenter: Segmenter, chips: Chips) -> Assessment:
     tally = Tally(chips.spec.legend)
     encoder = segmenter.encoder
     for arrays, labels in chips.read([band.name for band in encoder.spec.bands]):
-        bands = encoder.normalise(_tensors(arrays))
+        bands = encoder.normalise(tensors(arrays))
         logits = segmenter(bands.values, bands.is_absent)
         tally.add(labels, torch.softmax(logits.float(), 1)[0].numpy())
     return tally.assessment()
@@ -212,40 +211,7 @@ def _encoder(job: Job, unit: CellUnit) -> Encoder:
     path = job.encoder(unit.system, unit.seed)
     if path is None:
         raise InvalidInputError(f"{unit.system}: a head needs a system that is pretrained")
-    return _loaded(path)
-
-
-def _loaded(path: Path) -> Encoder:
-    card = read_card(path)
-    encoder = Encoder(NetworkSpec.model_validate(card.network))
-    load_weights(encoder, read_weights(path, card), str(path))
-    return encoder.eval()
-
-
-Arrays = dict[str, np.ndarray]
-
-
-def _bands(arrays: Arrays, context: tuple[int, ...]) -> Float32[np.ndarray, "feature y x"]:
-    planes = np.concatenate([array.astype(np.float32) for array in arrays.values()])
-    return with_context(planes, context)
-
-
-@torch.inference_mode()
-def _encoded(
-    arrays: Arrays, encoder: Encoder, spec: HeadSpec | None
-) -> Float32[np.ndarray, "feature y x"]:
-    bands = encoder.normalise(_tensors(arrays))
-    context = encoder(bands.values, bands.is_absent)
-    size = (bands.values.shape[2], bands.values.shape[3])
-    raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
-    features: np.ndarray = raised[0].numpy()
-    if spec is not None and spec.with_bands:
-        features = np.concatenate([features, _bands(arrays, spec.context)])
-    return features
-
-
-def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
+    return loaded(path)
 
 
 def _chips(

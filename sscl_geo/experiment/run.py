@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.experiment.cells import CellUnit, EncoderUnit, Job, run_unit
+from sscl_geo.experiment.cells import SHOWN, CellUnit, EncoderUnit, Job, run_unit
+from sscl_geo.experiment.curve import curve_picture
+from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
 from sscl_geo.experiment.spec import Experiment
 from sscl_geo.experiment.splits import split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.journal import journal
@@ -25,6 +28,7 @@ from sscl_geo.runtime.work import Machines, Outcome, Stage
 
 VERSION = 1
 TABLES, RESULTS = "results.md", "results.json"
+CURVE, FEATURES = "curve.png", "features.png"
 CELL_BYTES = 2 * 2**30
 """What a cell may hold: the decoded chips are mapped from files, so this is the network's."""
 
@@ -125,6 +129,20 @@ def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
         write_whole(job.out / TABLES, tables.encode())
         rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
         write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
+        curve = curve_picture(job.experiment, found, len(job.train))
+        write_whole(job.out / CURVE, curve)
+        _publish_features(job)
+
+
+def _publish_features(job: Job) -> None:
+    """Write what the first pretraining of each system makes of one chip that it is judged on."""
+    shown = Chips.open(job.chips, job.judged[:SHOWN])
+    chip = job.judged[most_varied(shown.labels())]
+    made = [(u.system, job.out / u.key) for u in encoders(job.experiment) if u.seed == 0]
+    if made:
+        one = Chips.open(job.chips, (chip,))
+        legend = Legend.model_validate(one.spec.legend)
+        write_whole(job.out / FEATURES, feature_picture(panels(one, made), legend))
 
 
 def _details(job: Job) -> dict[str, list[Detail]]:

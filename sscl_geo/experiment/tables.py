@@ -81,20 +81,20 @@ def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) ->
 def _cell(
     found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
 ) -> str:
-    values = list(_values(found, experiment, name, count, metric).values())
-    if not values:
+    told = list(values(found, experiment, name, count, metric).values())
+    if not told:
         return ""
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+    spread = f" ± {np.std(told, ddof=1):.2f}" if len(told) > 1 else ""
+    return f"{np.mean(told):.2f}{spread}"
 
 
-def _values(
+def values(
     found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
 ) -> dict[int, float]:
-    """Return what a system reached, by seed."""
+    """Return what a system reached with some labels, by seed."""
     keys = [(name, str(count), seed) for seed in range(experiment.seeds_of(name))]
-    values = {key[2]: METRICS[metric](found[key]) for key in keys if key in found}
-    return {seed: value for seed, value in values.items() if value is not None}
+    told = {key[2]: METRICS[metric](found[key]) for key in keys if key in found}
+    return {seed: value for seed, value in told.items() if value is not None}
 
 
 def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
@@ -103,10 +103,10 @@ def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
         for metric in ("mIoU", "OA"):
             row = [f"{ours} - {other}", metric]
             for count in experiment.labels:
-                both = [_values(found, experiment, n, count, metric) for n in (ours, other)]
+                both = [values(found, experiment, n, count, metric) for n in (ours, other)]
                 seeds = sorted(both[0].keys() & both[1].keys())
                 if seeds:
-                    gap = difference(*([values[seed] for seed in seeds] for values in both))
+                    gap = difference(*([told[seed] for seed in seeds] for told in both))
                     row.append(f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
                 else:
                     row.append("")

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sscl_geo.errors import HolesError, InvalidInputError
+from sscl_geo.experiment.feature_maps import panels
 from sscl_geo.experiment.run import cells, encoders, run_experiment
 from sscl_geo.experiment.spec import Experiment, HeadSpec, System, merged
 from sscl_geo.frozen import read_yaml
@@ -59,6 +61,23 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     assert "| sscl - random | mIoU |" in tables
     assert "| pretrained system | gradient energy | half-power frequency |" in tables
     assert not list((done / "models").rglob("model.safetensors"))
+
+
+def test_pictures_show_every_pretrained_system_beside_the_chip_and_its_labels(
+    done: Path, chips: Chips, smoke: Experiment
+) -> None:
+    for name in ("curve.png", "features.png"):
+        with Image.open(done / name) as image:
+            image.verify()
+    made = [(unit.system, done / unit.key) for unit in encoders(smoke) if unit.seed == 0]
+    shown = panels(Chips.open(chips.path, (3,)), made)
+    titles = [panel.title.splitlines()[0] for panel in shown]
+    assert titles == ["true colour", "labels", *(system for system, _ in made)]
+    labels = np.asarray(chips.store.array("labels")[3])
+    legend = Legend.model_validate(chips.spec.legend)
+    colors = {item.value: item.rgb for item in legend.classes}
+    assert tuple(shown[1].image[5, 7]) == colors[int(labels[5, 7])]
+    assert len({panel.image.tobytes() for panel in shown}) == len(shown)
 
 
 def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(

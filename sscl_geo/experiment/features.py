@@ -1,0 +1,56 @@
+"""What classical classifiers and pictures see of a chip: its bands, or a frozen encoder's maps."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Shaped
+from torch.nn import functional as F
+
+from sscl_geo.experiment.spec import HeadSpec
+from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.ops.context import with_context
+
+Arrays = dict[str, Shaped[np.ndarray, "_ _ _"]]
+"""Stored numbers of a chip, by array."""
+
+
+def loaded(path: Path) -> Encoder:
+    """Return the encoder of a bundle, ready to encode.
+
+    Raises:
+        InvalidInputError: There is none at the path.
+    """
+    card = read_card(path)
+    encoder = Encoder(NetworkSpec.model_validate(card.network))
+    load_weights(encoder, read_weights(path, card), str(path))
+    return encoder.eval()
+
+
+def bands_of(arrays: Arrays, context: tuple[int, ...]) -> Float32[np.ndarray, "feature y x"]:
+    """Return the stored numbers of a chip, and of the squares around every pixel."""
+    planes = np.concatenate([array.astype(np.float32) for array in arrays.values()])
+    return with_context(planes, context)
+
+
+@torch.inference_mode()
+def encoded(
+    arrays: Arrays, encoder: Encoder, spec: HeadSpec | None
+) -> Float32[np.ndarray, "feature y x"]:
+    """Return an encoder's penultimate map of a chip on the chip's pixels, bilinearly."""
+    bands = encoder.normalise(tensors(arrays))
+    context = encoder(bands.values, bands.is_absent)
+    size = (bands.values.shape[2], bands.values.shape[3])
+    raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
+    features: np.ndarray = raised[0].numpy()
+    if spec is not None and spec.with_bands:
+        features = np.concatenate([features, bands_of(arrays, spec.context)])
+    return features
+
+
+def tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Return a chip as a batch of one."""
+    return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
