@@ -341,6 +341,9 @@ def make_map(
 def publish(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
     out: Annotated[str, typer.Option(help="Folder of the product; the same command resumes.")],
+    model: Annotated[
+        str | None, typer.Option(help="Bundle of the map's model, to publish it too.")
+    ] = None,
     crs: Annotated[
         str | None,
         typer.Option(help="One CRS in metres for all zones; default: the map's own pixels."),
@@ -360,7 +363,8 @@ def publish(
     from sscl_geo.stages.publish import publish as run
 
     fields = {
-        "map": location(map), "crs": crs, "file_px": file_px,
+        "map": location(map), "model": None if model is None else local_path(model, BUNDLE),
+        "crs": crs, "file_px": file_px,
         "id": id, "title": title, "license": license,
     }  # fmt: skip
     request = parse(PublishRequest, fields, "options")
