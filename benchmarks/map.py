@@ -2,11 +2,12 @@
 
     python -m benchmarks.map            # add --driver for the scheduler's cost of 75,000 tiles
 
-A cube of 1536 x 1536 pixels and 14 bands is mapped by one process with one thread, in windows of
-512 px with halos of 32 px: by `make_map`, files, overviews and COG included; by the bare network on
+A tile of 2048 x 2048 pixels and 14 bands is mapped by one process with one thread, in windows of
+256 px with halos of 32 px: by `make_map`, files, overviews and COG included; by the bare network on
 the same windows, already in memory; and as a user would without us, by `map_overlap` over the same
-store with the same network and halo. Peak memory is that of processes of their own, over what they
-hold before they begin. The last line is one JSON object.
+store with the same network and halo in chunks of 512 px, whose seams it does not blend. Peak memory
+is that of processes of their own, over what they hold before they begin. The last line is one JSON
+object.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference, Network, Stored
 from sscl_geo.stages.map.tile import unit_bytes
 
-SIDE, TILE, WINDOW, HALO = 1536, 512, 512, 32
+SIDE, TILE, CHUNK, WINDOW, HALO = 2048, 2048, 512, 256, 32
 MANY_SIDE, MANY_TILE = 1800, 256
 ROUNDS = 3
 
@@ -108,9 +109,9 @@ def overlap(folder: Path) -> Callable[[], object]:
     for name in sizes:
         array = da.from_zarr(str(folder / "cube.zarr"), f"{zone}/{name}")[0]
         factor = SIDE // array.shape[1]
-        whole = array.rechunk((-1, TILE // factor, TILE // factor)).astype(np.int32)
+        whole = array.rechunk((-1, CHUNK // factor, CHUNK // factor)).astype(np.int32)
         planes.append(whole.repeat(factor, 1).repeat(factor, 2))
-    stacked = da.concatenate(planes).rechunk((-1, TILE, TILE))
+    stacked = da.concatenate(planes).rechunk((-1, CHUNK, CHUNK))
     out = Path(tempfile.mkdtemp(dir=folder)) / "overlap.zarr"
 
     @torch.inference_mode()
