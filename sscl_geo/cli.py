@@ -1,5 +1,6 @@
 """`sscl-geo`: one command a step; each parses, calls one function, and prints one line."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -625,10 +626,10 @@ def view(
         cube=None if cube is None else location(cube),
         attribution=attribution,
     )
-    try:
+    # The server takes Ctrl-C as its end, and may or may not pass it on.
+    with suppress(KeyboardInterrupt):
         run(request, port, partial(print, flush=True))
-    except KeyboardInterrupt:
-        print("ended")
+    print("ended")
 
 
 @app.command()
