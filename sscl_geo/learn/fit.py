@@ -19,6 +19,7 @@ from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
+from sscl_geo.learn.gather import total_over_ranks
 
 Metrics = dict[str, float | int | str]
 SMALLEST_SHARE = 2
@@ -232,7 +233,7 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
 def _epoch(
     run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int
 ) -> tuple[float, float]:
-    """Return the mean loss of an epoch, and the seconds for which batches were waited for."""
+    """Return an epoch's mean loss over all ranks, and how many seconds it waited for batches."""
     schedule = run.phase.schedule
     total, waited = torch.zeros((), device=run.gang.device), 0.0
     rank = 0 if run.phase.is_shared else run.gang.rank
@@ -258,7 +259,7 @@ def _epoch(
             rates.step()
             if run.phase.after_step is not None:
                 run.phase.after_step()
-    return float(total) / schedule.steps, waited
+    return float(total_over_ranks(total)) / (schedule.steps * run.gang.world), waited
 
 
 def _memory_mb(device: torch.device) -> float:

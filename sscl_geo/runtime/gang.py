@@ -14,6 +14,9 @@ from sscl_geo.frozen import Frozen
 BOARD = "tensorboard"
 """Name of the folder beside a run that TensorBoard reads."""
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the last checkpoint in a run's folder, whatever gang made it."""
+
 Metrics = Mapping[str, float | int | str]
 
 

@@ -3,11 +3,13 @@
 import math
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,8 +18,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from sscl_geo import plugins
+from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn import contrast
+from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.checkpoint import from_bytes, to_bytes
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.pretext import unifeat
+from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.runtime.gang import Rank, Ranks
+
+# Ray's workers cannot import this file, so its functions travel whole.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def embeddings(seed: int, locations: int, samples: int, dim: int = 5) -> tuple[Tensor, Tensor]:
@@ -166,6 +179,43 @@ def test_ranks_have_the_gradient_of_one_process(tmp_path: Path, world: int) -> N
 @pytest.mark.cluster
 def test_a_gather_that_does_not_sum_has_another_gradient(tmp_path: Path) -> None:
     assert relative_error(2, tmp_path, is_summed=False) > 0.05
+
+
+def _task() -> unifeat.UniFeat:
+    """UniFeat of two bands, with the statistics of no batch, which ranks would not share."""
+    numbers = {"array": "a", "gsd": 10, "nodata": 0, "low": 0, "high": 99, "mean": 50, "spread": 20}
+    bands = [BandInput.model_validate({"name": f"optical:{n}", **numbers}) for n in "AB"]
+    spec = NetworkSpec(
+        bands=tuple(bands), features=FeatureSpec(layers=2, width=4), backbone=BackboneSpec()
+    )
+    torch.manual_seed(0)
+    return unifeat.build(Encoder(spec), unifeat.Settings(dim=8, locations=64)).eval()
+
+
+def _learn_once(rank: Rank) -> None:
+    """Keep the gradient of the weights for this rank's part of eight samples, one half unseen."""
+    stored = torch.randint(1, 99, (8, 2, 16, 16), generator=torch.Generator().manual_seed(4))
+    stored[0, :, :8] = 0
+    share = 8 // rank.world
+    mine = slice(rank.rank * share, (rank.rank + 1) * share)
+    task = _task()
+    wrapped = rank.wrap(task)  # must live until the gradients are averaged
+    loss = wrapped(Batch({"a": stored[mine]}, None), torch.Generator().manual_seed(5))
+    torch.autograd.backward(loss)
+    gradient = torch.cat([p.grad.flatten() for p in task.parameters() if p.grad is not None])
+    rank.report({"phase": "unifeat", "epoch": 1}, to_bytes({"gradient": gradient}))
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("default")
+def test_unifeat_on_ray_ranks_has_the_gradient_of_one_process(tmp_path: Path) -> None:
+    gradients: list[Any] = []
+    for ranks in (Ranks(), Ranks(ranks=2)):
+        gang = plugins.find("sscl_geo.runtime.gangs", ranks.gang)
+        kept = from_bytes(gang.run(_learn_once, tmp_path / ranks.gang / "run", ranks))
+        gradients.append(kept["gradient"])
+    expected, found = gradients
+    assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 @given(st.integers(1, 7), st.booleans(), st.booleans())

@@ -4,12 +4,10 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,46 +238,6 @@ def test_a_teacher_learns_from_a_cube_beside_the_labels(
     alone = tiny_study.replace(finetune={**numbers, "settings": {"average": 0.9}})
     untaught = finetune(request(learned, alone), tmp_path / "alone", Ranks())
     assert taught.weights_sha256 != untaught.weights_sha256
-
-
-def _workers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in " ".join(child.cmdline() or [])
-    ]
-
-
-def _kill_one_worker(run: Path, killed: list[int]) -> None:
-    """Kill a rank once an epoch is behind it."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if any(run.rglob("checkpoint.pt")):
-            victim = _workers()[0]
-            victim.send_signal(signal.SIGKILL)
-            killed.append(victim.pid)
-            return
-        time.sleep(0.1)
-
-
-@pytest.mark.cluster
-@pytest.mark.filterwarnings("default")
-def test_two_ray_ranks_train_on_after_one_is_killed(
-    learned: Any, tiny_study: Study, tmp_path: Path
-) -> None:
-    long = tiny_study.finetune.schedule.replace(epochs=6, steps=5)
-    study = tiny_study.replace(finetune=tiny_study.finetune.replace(schedule=long))
-    killed: list[int] = []
-    killer = threading.Thread(
-        target=_kill_one_worker, args=(tmp_path / "model", killed), daemon=True
-    )
-    killer.start()
-    bundle = finetune(request(learned, study), tmp_path / "model", Ranks(ranks=2))
-    killer.join()
-    assert len(killed) == 1
-    epochs = [entry["epoch"] for entry in bundle.history if entry["phase"] == "finetune"]
-    assert epochs == list(range(1, 7))
-    read_weights(tmp_path / "model", bundle)
 
 
 @pytest.fixture(scope="module")

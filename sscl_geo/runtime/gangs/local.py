@@ -9,9 +9,16 @@ import torch
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.runtime.gang import BOARD, Board, Metrics, Rank, Ranks, keep_whole, told
-
-CHECKPOINT = "checkpoint.pt"
+from sscl_geo.runtime.gang import (
+    BOARD,
+    CHECKPOINT,
+    Board,
+    Metrics,
+    Rank,
+    Ranks,
+    keep_whole,
+    told,
+)
 
 
 class LocalRank:

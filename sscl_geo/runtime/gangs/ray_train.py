@@ -1,41 +1,40 @@
 """Ranks as workers of Ray Train."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from ray import train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError, TrainingError
-from sscl_geo.runtime.gang import BOARD, Board, Metrics, Rank, Ranks
+from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Rank, Ranks, keep_whole
 from sscl_geo.runtime.ray_cluster import joined, resources
 
-CHECKPOINT = "checkpoint.pt"
 RUN = "run"
-KEPT_CHECKPOINTS = 2
 COLLECTIVE_SECONDS = 300
 """How long a rank waits for the others before it counts as hung."""
 
 _POLL_SECONDS = "0.5"
-"""How often the controller looks; a checkpoint that it has not seen is lost with its worker. More
-often costs a fifth of a core."""
+"""How often the controller looks, for which every report waits. More often costs a fifth of a
+core."""
 
 
 class RayRank:
     """One Ray Train worker.
 
     Args:
-        board: Folder of TensorBoard's files.
+        folder: Folder of the run, which holds its last checkpoint.
     """
 
-    def __init__(self, board: Path) -> None:
-        self._board = Board(board)
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CHECKPOINT
+        self._board = Board(folder.with_name(BOARD))
         context = train.get_context()
         self.rank: int = context.get_world_rank()
         self.world: int = context.get_world_size()
@@ -53,29 +52,26 @@ class RayRank:
         return wrapped
 
     def restore(self) -> bytes | None:
-        """Return the last checkpoint, or None at the first start."""
-        checkpoint = train.get_checkpoint()
-        if checkpoint is None:
-            return None
-        with checkpoint.as_directory() as folder:
-            return (Path(folder) / CHECKPOINT).read_bytes()
+        """Return the checkpoint that the first rank finds, or None at the first start."""
+        is_there = self.rank == 0 and self._path.exists()
+        found = [self._path.read_bytes() if is_there else None]
+        dist.broadcast_object_list(found, device=self.device)
+        return found[0]
 
     def report(self, metrics: Metrics, checkpoint: bytes) -> None:
-        """Keep a checkpoint; the first rank's counts."""
-        if self.rank:
-            train.report(dict(metrics))
-            return
-        self._board.add(metrics)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / CHECKPOINT).write_bytes(checkpoint)
-            train.report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
+        """Keep the first rank's checkpoint in place of the last one."""
+        if self.rank == 0:
+            keep_whole(self._path, checkpoint)
+            self._board.add(metrics)
+        train.report(dict(metrics))
 
 
 def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
     """Run a job on Ray Train workers and return its last checkpoint.
 
-    Workers that die are replaced and go on from the last checkpoint; so does a second run with the
-    same folder, which all nodes must see.
+    Workers that die are replaced, once the cluster has room for all ranks, and go on from the last
+    checkpoint. So does a second run, on however many ranks, with the same folder, which all nodes
+    must see.
 
     Raises:
         TrainingError: The job failed more often than it may.
@@ -83,37 +79,34 @@ def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     with session(spec):
         trainer = TorchTrainer(
-            _Loop(job, folder.resolve().with_name(BOARD)),
+            _Loop(job, folder.resolve()),
             torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
             scaling_config=ScalingConfig(num_workers=spec.ranks, use_gpu=spec.gpus),
             run_config=RunConfig(
                 name=RUN,
                 storage_path=str(folder.resolve()),
                 failure_config=FailureConfig(max_failures=spec.max_failures),
-                checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             ),
         )
         try:
-            result = trainer.fit()
+            trainer.fit()
         except train.TrainingFailedError as error:
             message = (
                 f"training failed: {_cause(error)}; the same command resumes from its last epoch"
             )
             raise TrainingError(message) from error
-    if result.checkpoint is None:
-        raise TrainingError("training ended without a checkpoint; run the same command again")
-    return (Path(result.checkpoint.path) / CHECKPOINT).read_bytes()
+    return (folder / CHECKPOINT).read_bytes()
 
 
 class _Loop:
     """What each worker runs."""
 
-    def __init__(self, job: Callable[[Rank], None], board: Path) -> None:
+    def __init__(self, job: Callable[[Rank], None], folder: Path) -> None:
         self._job = job
-        self._board = board
+        self._folder = folder
 
     def __call__(self) -> None:
-        self._job(RayRank(self._board))
+        self._job(RayRank(self._folder))
 
 
 @contextmanager
