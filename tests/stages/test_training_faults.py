@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
@@ -68,11 +69,16 @@ class Training(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def training(learned: Any, tiny_study: Study) -> Iterator[Training]:
+def training(
+    learned: Any, tiny_study: Study, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Training]:
     schedule = tiny_study.finetune.schedule.replace(epochs=EPOCHS, steps=12)
     study = tiny_study.replace(finetune=tiny_study.finetune.replace(schedule=schedule))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        if sys.dont_write_bytecode:  # else the ranks of every life compile torch anew
+            environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            environment.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         head = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
