@@ -20,6 +20,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 from sscl_geo.learn.gather import total_over_ranks
+from sscl_geo.learn.tuning import computes_bfloat16, fastest_layout
 
 Metrics = dict[str, float | int | str]
 SMALLEST_SHARE = 2
@@ -40,7 +41,9 @@ class Schedule(Frozen):
         learning_rate: Peak rate of AdamW.
         head_learning_rate: Peak rate of new heads; `learning_rate` if None.
         weight_decay: Decoupled weight decay of AdamW.
-        precision: Type in which convolutions compute; losses and weights stay in float32.
+        precision: Type in which convolutions compute; losses and weights stay in float32. `auto` is
+            bfloat16 where the device computes in it and float32 elsewhere, where bfloat16 would be
+            emulated, and slower than either.
         warmup: Share of all steps over which the rate rises from 0; it then falls as a half cosine.
         accumulate: Parts in which a batch is computed, for less memory; the loss is the mean of
             theirs, so contrast sees only the samples of its part.
@@ -53,7 +56,7 @@ class Schedule(Frozen):
     learning_rate: float = Field(default=1e-3, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     warmup: float = Field(default=0.1, ge=0, lt=1)
     accumulate: int = Field(default=1, ge=1)
 
@@ -184,10 +187,9 @@ class _Run(NamedTuple):
 def _fit_phase(run: _Run, first: int, saved: object) -> None:
     schedule = run.phase.schedule
     run.model.to(run.gang.device)
-    task = run.gang.wrap(
-        run.phase.task.to(run.gang.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    )
-    optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay)
+    task = run.phase.task.to(run.gang.device, memory_format=fastest_layout(run.gang.device))  # type: ignore[call-overload]
+    task = run.gang.wrap(task)
+    optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay, fused=True)
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
     if saved is not None:
@@ -237,7 +239,9 @@ def _epoch(
     schedule = run.phase.schedule
     total, waited = torch.zeros((), device=run.gang.device), 0.0
     rank = 0 if run.phase.is_shared else run.gang.rank
-    is_half = schedule.precision == "bfloat16"
+    is_half = schedule.precision == "bfloat16" or (
+        schedule.precision == "auto" and computes_bfloat16(run.gang.device)
+    )
     steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
     # The next batches are drawn while this one is learned from.
     with ThreadPoolExecutor(1) as drawing:

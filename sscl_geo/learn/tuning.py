@@ -26,6 +26,18 @@ def tune(encoder: Encoder, *, recomputes: bool, compiles: bool, backend: str = I
         part.compile(backend=backend)
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies in bfloat16, not by way of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+
+
+def fastest_layout(device: torch.device) -> torch.memory_format:
+    """Return the layout of maps in which convolutions are fastest; on a CPU, one by one band."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
 def check_compiler(*, has_gpu: bool) -> None:
     """Compile the smallest function there is, which takes seconds.
 
