@@ -287,6 +287,10 @@ def experiment(
     judged: Annotated[
         Literal["test", "validation"], typer.Option(help="Choices are made on validation.")
     ] = "test",
+    system: Annotated[
+        list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
     executor: Annotated[str, typer.Option(help="serial, dask or ray_tasks.")] = "ray_tasks",
     workers: Annotated[int, typer.Option(help="Processes of a local cluster.")] = 2,
     ray: RayOption = None,
@@ -295,7 +299,8 @@ def experiment(
     from sscl_geo.experiment.run import TABLES, run_experiment
     from sscl_geo.experiment.spec import Experiment
 
-    matrix = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
+    whole = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
+    matrix = whole.part(system or (), seeds)
     machines = parse(
         Machines, {"executor": executor, "workers": workers, "address": ray}, "options"
     )

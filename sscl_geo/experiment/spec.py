@@ -1,6 +1,6 @@
 """What an experiment is, as a YAML file says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PositiveInt, model_validator
@@ -172,6 +172,36 @@ class Experiment(Frozen):
         """
         own = merged(self.study, self.systems[name].study)
         return parse(Study, {**own, "seed": seed}, f"study of {name}")
+
+    def part(self, systems: Sequence[str] = (), seeds: int | None = None) -> "Experiment":
+        """Return the matrix of only some systems and the first seeds; its cells stay the same.
+
+        Args:
+            systems: Names of systems; all if none is given. Those that lend them an encoder stay
+                too, without cells of their own.
+            seeds: Most seeds of a system; all if None.
+
+        Raises:
+            InvalidInputError: A system is unknown, or there are fewer than one seed.
+        """
+        unknown = set(systems) - set(self.systems)
+        if unknown or (seeds is not None and seeds < 1):
+            raise InvalidInputError(
+                f"part of systems {', '.join(systems) or 'all'} and {seeds} seeds: name systems of "
+                f"the experiment ({', '.join(self.systems)}), and one seed or more"
+            )
+        tried = set(systems or self.systems)
+        lenders = {self.encoder_system(name) for name in tried} - tried
+        kept = {
+            name: system.replace(
+                seeds=min(self.seeds_of(name), seeds or self.seeds_of(name)),
+                **({"labels": ()} if name in lenders else {}),
+            )
+            for name, system in self.systems.items()
+            if name in tried | lenders
+        }
+        pairs = tuple(pair for pair in self.pairs if tried.issuperset(pair))
+        return self.replace(systems=kept, pairs=pairs)
 
     def version(self, name: str) -> str:
         """Return a digest of everything that decides what a system finds, but labels and seed."""

@@ -74,6 +74,7 @@ def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) ->
     rows = [
         [name, *(_cell(found, experiment, name, count, metric) for count in experiment.labels)]
         for name in experiment.systems
+        if experiment.labels_of(name)
     ]
     return _table(header, rows)
 

@@ -112,6 +112,21 @@ def test_only_what_decides_a_pretraining_makes_it_another(smoke: Experiment) -> 
     assert longer.version("logistic") == smoke.version("logistic")
 
 
+def test_a_part_of_an_experiment_has_the_cells_of_the_whole_and_the_encoders_they_need(
+    smoke: Experiment,
+) -> None:
+    part = smoke.part(["teacher", "forest"], seeds=1)
+    whole = cells(smoke)
+    assert {unit.system for unit in cells(part)} == {"teacher", "forest"}
+    assert [unit for unit in whole if unit in cells(part)] == [*cells(part)]
+    assert {unit.seed for unit in cells(part)} == {0}
+    assert [unit.system for unit in encoders(part)] == [smoke.encoder_system("teacher")]
+    assert set(encoders(part)) <= set(encoders(smoke))
+    assert cells(smoke.part()) == whole
+    with pytest.raises(InvalidInputError, match="name systems of the experiment"):
+        smoke.part(["nobody"])
+
+
 def test_every_pretext_backbone_and_init_without_files_is_in_the_smoke_experiment(
     smoke: Experiment,
 ) -> None:
