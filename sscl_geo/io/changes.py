@@ -16,6 +16,7 @@ from sscl_geo.io.layout import (
     Attributes,
     Layout,
     coordinates,
+    flag_meaning,
     georeference,
     raster,
 )
@@ -58,7 +59,7 @@ def change_flags(legend: Legend) -> Attributes:
     values, meanings = [UNLABELLED], ["unmapped"]
     for before, after in pairs(legend):
         values.append(FROM * before.value + after.value)
-        meanings.append(f"{_word(before.name)}_to_{_word(after.name)}")
+        meanings.append(f"{flag_meaning(before.name)}_to_{flag_meaning(after.name)}")
     return {
         "long_name": f"change of land cover, legend {legend.name}: {FROM} x class before + after",
         "flag_values": values,
@@ -71,10 +72,6 @@ def pairs(legend: Legend) -> Iterator[tuple[LandClass, LandClass]]:
     for before in legend.classes:
         for after in legend.classes:
             yield before, after
-
-
-def _word(name: str) -> str:
-    return "_".join(name.lower().replace("/", " ").split())
 
 
 def publish_change(place: AnyLocation, store: Store, grid: Grid, legend: Legend) -> None:

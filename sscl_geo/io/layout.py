@@ -138,12 +138,13 @@ def flags(legend: Legend) -> Attributes:
     return {
         "long_name": f"land cover, legend {legend.name}",
         "flag_values": [0, *legend.values],
-        "flag_meanings": " ".join(["unlabelled", *(_word(name) for name in legend.names)]),
+        "flag_meanings": " ".join(["unlabelled", *(flag_meaning(name) for name in legend.names)]),
         "flag_colors": " ".join(["#000000", *(item.color for item in legend.classes)]),
     }
 
 
-def _word(name: str) -> str:
+def flag_meaning(name: str) -> str:
+    """Return a class's name as CF wants it in `flag_meanings`: one word."""
     return "_".join(name.lower().replace("/", " ").split())
 
 

@@ -247,5 +247,6 @@ def _multiscales(grid: Grid) -> Attributes:
         for factor, finer in zip(known, (1, *known), strict=False)
     ]
     layout = [{"asset": level_name(1)}, *coarser]
-    told = {"layout": layout, "resampling_method": "mode"}
+    # No resampling_method: classes take the most frequent, quantities the mean.
+    told = {"layout": layout}
     return {**_conventions("multiscales"), "proj:code": grid.crs, "multiscales": told}

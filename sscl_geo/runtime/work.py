@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from sscl_geo.errors import SsclGeoError
 from sscl_geo.frozen import Frozen, parse
+from sscl_geo.geo.grid import Grid, Tile, Window
 
 
 @runtime_checkable
@@ -26,6 +27,28 @@ UnitT = TypeVar("UnitT", bound=Unit)
 
 Evidence = dict[str, JsonValue]
 """What a finished unit tells: checksums, counts, provenance; `empty` is true if it had no data."""
+
+
+class TileUnit(Frozen):
+    """One tile of a grid.
+
+    Attributes:
+        tile: The tile.
+        window: Its pixels.
+    """
+
+    tile: Tile
+    window: Window
+
+    @property
+    def key(self) -> str:
+        """The tile's name."""
+        return self.tile.key
+
+
+def tile_units(grids: Sequence[Grid]) -> tuple[TileUnit, ...]:
+    """Return a unit for each tile of some grids, in order."""
+    return tuple(TileUnit(tile=t, window=grid.window(t)) for grid in grids for t in grid.tiles)
 
 
 class Run(Frozen):

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.areas import own_hectares
 from sscl_geo.io.changes import CHANGE, change_layout, pairs, publish_change
@@ -20,12 +20,13 @@ from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.maps import CONFIDENCE, layer_path, level_name
 from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.records import Record, table_csv
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.ops.change import FROM, change_codes, joint_levels
 from sscl_geo.runtime.stage import Summary, execute
-from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
 VERSION = 1
 BYTES_PER_PIXEL = 48
@@ -33,23 +34,6 @@ BYTES_PER_PIXEL = 48
 made of."""
 
 BIASED = "counted pixels, biased by the errors of both maps"
-
-
-class ChangeUnit(Frozen):
-    """One tile of two maps.
-
-    Attributes:
-        tile: The tile.
-        window: Its pixels at 10 m.
-    """
-
-    tile: Tile
-    window: Window
-
-    @property
-    def key(self) -> str:
-        """The tile's name."""
-        return self.tile.key
 
 
 class Job(Frozen):
@@ -83,7 +67,7 @@ def make_change(
     store = _store(out, _plan(old, new), old.grids, old.legend)
     job = Job(before=old.path.resolve(), after=new.path.resolve(), out=store.path.resolve())
     stage = Stage(
-        plan=partial(_units, old.grids),
+        plan=partial(tile_units, old.grids),
         prepare=store.sweep,
         run=partial(change_unit, job),
         publish=partial(_publish, store, old.grids, old.legend),
@@ -92,7 +76,7 @@ def make_change(
     return execute(stage, journal(out), machines, "change")
 
 
-def change_unit(job: Job, unit: ChangeUnit) -> Evidence:
+def change_unit(job: Job, unit: TileUnit) -> Evidence:
     """Compare one tile."""
     before, after = Classes.open(job.before, "map"), Classes.open(job.after, "map")
     store, zone, window = Store.open(job.out, "change"), unit.tile.zone, unit.window
@@ -121,10 +105,6 @@ def _hectares(grid: Grid, window: Window, codes: UInt16[np.ndarray, "y x"]) -> J
     """Return the area of each change that occurs, by its code."""
     sums = np.bincount(codes.ravel(), own_hectares(grid, window).ravel())
     return {str(code): round(float(sums[code]), 6) for code in np.flatnonzero(sums)}
-
-
-def _units(grids: tuple[Grid, ...]) -> tuple[ChangeUnit, ...]:
-    return tuple(ChangeUnit(tile=t, window=grid.window(t)) for grid in grids for t in grid.tiles)
 
 
 def _unit_bytes(grids: tuple[Grid, ...]) -> int:
@@ -191,9 +171,3 @@ def _rows(legend: Legend, outcomes: Sequence[Outcome]) -> Iterator[Record]:
 def table_path(out: AnyLocation) -> Location:
     """Return the path of the hectares: beside the store."""
     return location(out).with_name(f"{out.stem}.csv")
-
-
-def cog_path(out: AnyLocation, grid: Grid, grids: tuple[Grid, ...]) -> Location:
-    """Return the path of a zone's COG: beside the store, named by the zone if there are several."""
-    name = out.stem if len(grids) == 1 else f"{out.stem}-{grid.zone}"
-    return location(out).with_name(f"{name}.tif")

@@ -1,7 +1,7 @@
 """Cloud-optimised GeoTIFF files."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -13,7 +13,8 @@ from jaxtyping import Shaped
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetWriter
 
-from sscl_geo.geo.grid import Block, Window
+from sscl_geo.geo.grid import Block, Grid, Window
+from sscl_geo.io.location import AnyLocation, Location, location
 
 BLOCK_PX: Final = 256
 """Height and width of an internal block; larger rasters get overviews."""
@@ -28,6 +29,12 @@ class Palette(NamedTuple):
 
     colors: Mapping[int, tuple[int, int, int]]
     names: Mapping[int, str]
+
+
+def cog_path(out: AnyLocation, grid: Grid, grids: Sequence[Grid]) -> Location:
+    """Return the path of a zone's COG: beside a store, named by the zone if there are several."""
+    name = out.stem if len(grids) == 1 else f"{out.stem}-{grid.zone}"
+    return location(out).with_name(f"{name}.tif")
 
 
 def write_cog(  # noqa: PLR0913 - a raster and its place have as many parts

@@ -55,7 +55,7 @@ class Told(Frozen):
         id: Identifier of the collection.
         title: Its title.
         legend: The legend.
-        interval: First and last day of the imagery, both included.
+        interval: Days of the imagery, without the last.
         sensors: Names of the sensors.
         model: What the model was; empty for a map without one.
         license: SPDX identifier, or `other`.
@@ -255,7 +255,7 @@ def _classes(legend: Legend) -> list[dict[str, JsonValue]]:
     return [
         {
             "value": item.value,
-            "name": _name(item.name),
+            "name": _plain_name(item.name),
             "title": item.name,
             "color_hint": item.color.removeprefix("#").upper(),
         }
@@ -263,7 +263,7 @@ def _classes(legend: Legend) -> list[dict[str, JsonValue]]:
     ]
 
 
-def _name(title: str) -> str:
+def _plain_name(title: str) -> str:
     """Return a class's name as the extension wants it: letters, digits, `-` and `_`."""
     return "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
 

@@ -15,20 +15,21 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import Layout
-from sscl_geo.io.location import AnyLocation, Location, location
+from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.maps import finish_levels, map_layout, write_coverage
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.publish.classes import publish_landcover
+from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.stage import Summary, execute
-from sscl_geo.runtime.work import Machines, Outcome, Stage
+from sscl_geo.runtime.work import Machines, Outcome, Stage, tile_units
 from sscl_geo.stages.map.inference import Inference
-from sscl_geo.stages.map.tile import Job, MapUnit, layer_names, map_unit, unit_bytes
+from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 
-__all__ = ["Inference", "cog_path", "make_map"]
+__all__ = ["Inference", "make_map"]
 
 VERSION = 2
 SOURCES = "sources.json"
@@ -64,7 +65,8 @@ def make_map(
             f"--out {out}: a map's path must end in .zarr, so that its COG can stand beside it"
         )
         raise InvalidInputError(message)
-    inference.check()
+    if machines.address is None:
+        inference.check()
     source, bundle = Cube.open(cube), read_card(model)
     legend = _checked_legend(bundle, model)
     network = NetworkSpec.model_validate(bundle.network)
@@ -114,16 +116,12 @@ def _stage(
     job: Job, bundle: Bundle, legend: Legend, grids: tuple[Grid, ...], store: Store
 ) -> Stage:
     return Stage(
-        plan=partial(_units, grids),
+        plan=partial(tile_units, grids),
         prepare=store.sweep,
         run=partial(map_unit, job),
         publish=partial(_publish, store, grids, legend),
         memory=partial(unit_bytes, bundle, grids[0].tile_px),
     )
-
-
-def _units(grids: tuple[Grid, ...]) -> tuple[MapUnit, ...]:
-    return tuple(MapUnit(tile=t, window=grid.window(t)) for grid in grids for t in grid.tiles)
 
 
 def _checked_legend(bundle: Bundle, model: Path) -> Legend:
@@ -197,9 +195,3 @@ def _publish(
         write_coverage(store, grid, states)
         publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
     store.put(TILES, records_table([outcome.record for outcome in outcomes]))
-
-
-def cog_path(out: AnyLocation, grid: Grid, grids: tuple[Grid, ...]) -> Location:
-    """Return the path of a zone's COG: beside the map, named by the zone if there are several."""
-    name = out.stem if len(grids) == 1 else f"{out.stem}-{grid.zone}"
-    return location(out).with_name(f"{name}.tif")

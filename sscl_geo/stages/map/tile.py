@@ -8,7 +8,6 @@ import torch
 from jaxtyping import UInt8
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.grid import Tile, Window
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Cube
@@ -30,7 +29,7 @@ from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.blending import Blended
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.work import Evidence
+from sscl_geo.runtime.work import Evidence, TileUnit
 from sscl_geo.stages.map.inference import STRIP_ROWS, Inference, Network, blended
 
 COPIES = 4
@@ -42,23 +41,6 @@ BYTES_PER_PIXEL = 40
 MOST_OBSERVATIONS = 255
 
 Layer = UInt8[np.ndarray, "y x"]
-
-
-class MapUnit(Frozen):
-    """One tile of a map.
-
-    Attributes:
-        tile: The tile.
-        window: Its pixels at 10 m.
-    """
-
-    tile: Tile
-    window: Window
-
-    @property
-    def key(self) -> str:
-        """The tile's name."""
-        return self.tile.key
 
 
 class Job(Frozen):
@@ -88,7 +70,7 @@ def layer_names(cube: Cube, inference: Inference) -> tuple[str, ...]:
     return SECOND, MARGIN, *counts, *probability
 
 
-def map_unit(job: Job, unit: MapUnit) -> Evidence:
+def map_unit(job: Job, unit: TileUnit) -> Evidence:
     """Map one tile: every lattice window that reaches into it, blended.
 
     One thread and, on a CPU, one window at a time, so that a window's probabilities are the same
@@ -150,7 +132,7 @@ def _layers(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."
     }
 
 
-def _observations(cube: Cube, unit: MapUnit) -> dict[str, Layer]:
+def _observations(cube: Cube, unit: TileUnit) -> dict[str, Layer]:
     """Return how many observations of each sensor there are in all periods."""
     counted = {}
     for sensor in cube.spec.sensors:

@@ -15,7 +15,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox, hull, meet
-from sscl_geo.geo.grid import CHUNK_PX, Grid, Tile, Window
+from sscl_geo.geo.grid import CHUNK_PX, Grid, Tile
 from sscl_geo.geo.ground import block_bbox, tile_bbox
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.geo.zones import grids_of
@@ -35,7 +35,7 @@ from sscl_geo.io.publish.style import category_sidecar, legend_csv, legend_json,
 from sscl_geo.io.publish.vrt import Piece, virtual_mosaic
 from sscl_geo.io.tables import SCENES, read_record, read_scenes
 from sscl_geo.runtime.stage import Summary, execute
-from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
 VERSION = 1
 COGS = "cogs"
@@ -65,28 +65,6 @@ class PublishRequest(Frozen):
     id: str = Field(default="landcover", pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     title: str = "Land cover"
     license: str = "other"
-
-
-class FileUnit(Frozen):
-    """One place of a product: a file of each layer.
-
-    Attributes:
-        tile: The tile of the product's grid.
-        window: Its pixels.
-    """
-
-    tile: Tile
-    window: Window
-
-    @property
-    def key(self) -> str:
-        """The tile's name."""
-        return self.tile.key
-
-    @property
-    def name(self) -> str:
-        """The beginning of its files' names."""
-        return f"{self.tile.zone}-{self.tile.row:03}-{self.tile.column:03}"
 
 
 class Source(NamedTuple):
@@ -133,7 +111,7 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
     absolute = request.replace(map=mapped.path.resolve())
     job = _Job(request=absolute, grids=grids, out=out.resolve())
     stage = Stage(
-        plan=lambda: _units(job),
+        plan=partial(tile_units, grids),
         prepare=lambda: (job.out / COGS).mkdir(exist_ok=True),
         run=partial(publish_unit, job),
         publish=partial(_finish, job, mapped, bundle),
@@ -164,13 +142,12 @@ def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
     return (grid.replace(kept=tuple(kept)),)
 
 
-def _units(job: _Job) -> tuple[FileUnit, ...]:
-    return tuple(
-        FileUnit(tile=tile, window=grid.window(tile)) for grid in job.grids for tile in grid.tiles
-    )
+def file_name(tile: Tile) -> str:
+    """Return how the names of a place's files begin: `epsg32633-003-012`."""
+    return f"{tile.zone}-{tile.row:03}-{tile.column:03}"
 
 
-def publish_unit(job: _Job, unit: FileUnit) -> Evidence:
+def publish_unit(job: _Job, unit: TileUnit) -> Evidence:
     """Write the COGs of one place; a place without any class gets none."""
     mapped, grid = Classes.open(job.request.map, "map"), job.grid(unit.tile.zone)
     block = grid.block(unit.window)
@@ -187,7 +164,7 @@ def publish_unit(job: _Job, unit: FileUnit) -> Evidence:
             counts = {str(v): int(n) for v, n in zip(values, pixels, strict=True)}
             if not counts:
                 return {"empty": True, "files": [], "pixels": {}}
-        path = f"{COGS}/{unit.name}-{name}.tif"
+        path = f"{COGS}/{file_name(unit.tile)}-{name}.tif"
         write_cog(
             job.out / path,
             layer,
@@ -212,7 +189,7 @@ def publish_unit(job: _Job, unit: FileUnit) -> Evidence:
 
 
 def _finish(job: _Job, mapped: Classes, bundle: Bundle | None, outcomes: Sequence[Outcome]) -> None:
-    units = {unit.key: unit for unit in _units(job)}
+    units = {unit.key: unit for unit in tile_units(job.grids)}
     scenes = _sources(mapped)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     places = [_place(job, units[outcome.key], outcome, scenes) for outcome in done]
@@ -230,24 +207,24 @@ def _finish(job: _Job, mapped: Classes, bundle: Bundle | None, outcomes: Sequenc
     write_catalogue(job.out, _told(job, mapped), places, _map_href(job), bundle)
 
 
-def _write_mosaics(job: _Job, mapped: Classes, grid: Grid, units: Sequence[FileUnit]) -> None:
+def _write_mosaics(job: _Job, mapped: Classes, grid: Grid, units: Sequence[TileUnit]) -> None:
     for name in LAYERS:
         legend = mapped.legend if name == LANDCOVER else None
-        pieces = [Piece(f"{COGS}/{unit.name}-{name}.tif", unit.window) for unit in units]
+        pieces = [Piece(f"{COGS}/{file_name(unit.tile)}-{name}.tif", unit.window) for unit in units]
         vrt = virtual_mosaic(grid, pieces, NODATA[name], legend)
         write_whole(job.out / f"{grid.zone}-{name}.vrt", vrt)
     # QGIS takes the style beside a raster, by its name.
     write_whole(job.out / f"{grid.zone}-{LANDCOVER}.qml", qgis_style(mapped.legend))
 
 
-def _place(job: _Job, unit: FileUnit, outcome: Outcome, scenes: Sequence[Source]) -> Place:
+def _place(job: _Job, unit: TileUnit, outcome: Outcome, scenes: Sequence[Source]) -> Place:
     block = job.grid(unit.tile.zone).block(unit.window)
     files = tuple(Published(**fields) for fields in outcome.evidence["files"])  # type: ignore[arg-type, union-attr]
     counts: dict[str, int] = outcome.evidence["pixels"]  # type: ignore[assignment]
     pixels = {int(value): count for value, count in counts.items()}
     bbox = block_bbox(block)
     sources = tuple(scene.href for scene in scenes if meet(scene.bbox, bbox))
-    return Place(unit.name, block, bbox, files, pixels, sources)
+    return Place(file_name(unit.tile), block, bbox, files, pixels, sources)
 
 
 def _sources(mapped: Classes) -> list[Source]:
