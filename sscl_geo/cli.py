@@ -19,6 +19,7 @@ from sscl_geo.runtime.work import Machines, machines_of
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
 

@@ -1,8 +1,19 @@
 """What can go wrong for a user, each with one line that says what to do."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+from sscl_geo.redaction import keep_secrets_out_of_logs, without_secrets
+
+EXTRAS = {
+    "train": ("torch", "ray", "tensorboardX", "skimage"),
+    "dask": ("dask", "distributed"),
+    "demo": ("jinja2", "matplotlib", "PIL", "sklearn", "starlette", "uvicorn"),
+}
+"""Modules that each extra of the package installs."""
 
 
 class SsclGeoError(Exception):
@@ -71,9 +82,35 @@ class TrainingError(SsclGeoError):
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Print an error of the user's kind as one line on stderr and exit with its code."""
+    """Print an error of the user's kind as one line on stderr and exit with its code.
+
+    So is a missing extra of the package. Any other error is a mistake of ours: its traceback is
+    printed, without secrets.
+    """
+    keep_secrets_out_of_logs()
     try:
         yield
     except SsclGeoError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
-        raise SystemExit(error.exit_code) from None
+        _end(f"error: {error}", error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = _extra(error.name or "")
+        if extra is None:
+            _end(without_secrets(traceback.format_exc()), 1)
+        _end(
+            f"error: this command needs {error.name}, which is not installed; "
+            f"pip install 'sscl_geo[{extra}]'",
+            2,
+        )
+    except Exception:  # noqa: BLE001 - the traceback is shown
+        _end(without_secrets(traceback.format_exc()), 1)
+
+
+def _extra(module: str) -> str | None:
+    """Return the extra that installs a module, if one does."""
+    package = module.partition(".")[0]
+    return next((name for name, modules in EXTRAS.items() if package in modules), None)
+
+
+def _end(told: str, exit_code: int) -> NoReturn:
+    print(told.rstrip(), file=sys.stderr)  # noqa: T201 - this is the user's terminal
+    raise SystemExit(exit_code) from None

@@ -18,7 +18,7 @@ from sscl_geo.runtime.work import machines_of
 from sscl_geo.stages.ingest import Estimate, IngestRequest, Method, estimate
 from sscl_geo.stages.ingest import ingest as run_ingest
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

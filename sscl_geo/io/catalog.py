@@ -109,7 +109,7 @@ def items(source: Source, asked: Query) -> Iterator[dict[str, Any]]:
     """
     if is_url(source.address):
         try:
-            yield from api_items(asked)
+            yield from api_items(asked, source.profile.private_hosts)
         except CatalogError as error:
             raise CatalogError(
                 f"catalogue {redacted(source.address)} cannot be searched: {error}; check the "
@@ -138,7 +138,7 @@ def _meets(scene: Scene, boxes: Iterable[BBox], interval: Period) -> bool:
 def _by_pixels(
     scenes: tuple[Scene, ...], place: SensorSource, source: Source
 ) -> tuple[Scene | Refusal, ...]:
-    sign = signer(source.profile.signing)
+    sign = signer(source.profile.signing, source.profile.private_hosts)
 
     def judge(scene: Scene) -> Scene | Refusal:
         try:

@@ -19,8 +19,9 @@ from sscl_geo.geo.bbox import meet
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.ground import block_bbox
 from sscl_geo.io.layers import LayerItem
+from sscl_geo.io.profile import Profile
 from sscl_geo.io.readers.geotiff import GeoTiffReader
-from sscl_geo.io.signing import Signing, signer
+from sscl_geo.io.signing import signer
 
 RASTERS = (".tif", ".tiff")
 VECTORS = (".gpkg", ".geojson", ".fgb", ".shp")
@@ -55,18 +56,18 @@ class LayerLabels:
 
     Args:
         items: The rasters, the preferred first.
-        signing: Who signs their addresses.
+        profile: Their catalogue's, which says who signs their addresses.
     """
 
-    def __init__(self, items: Sequence[LayerItem], signing: Signing) -> None:
+    def __init__(self, items: Sequence[LayerItem], profile: Profile) -> None:
         self._items = items
-        self._signing = signing
+        self._profile = profile
 
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
         box = block_bbox(block)
         found = np.zeros((block.height, block.width), np.int32)
-        with GeoTiffReader(signer(self._signing)) as reader:
+        with GeoTiffReader(signer(self._profile.signing, self._profile.private_hosts)) as reader:
             for item in self._items:
                 if not meet(item.bbox, box) or found.all():
                     continue

@@ -91,6 +91,8 @@ class Profile(Frozen):
         page_items: Items that one page of a search asks for.
         signing: Who signs asset addresses at the moment of reading.
         hosts: Patterns of the hosts that assets may be read from, next to the API's own.
+        private_hosts: Names of servers in your own network. Any other name must lead to a public
+            address, whatever a catalogue says; an address in numbers is allowed by `hosts`.
         buckets: Web address of each public bucket that items name as `s3://`.
         alternate: Which of an asset's alternate addresses (STAC alternate-assets extension) to
             take where it has one.
@@ -104,6 +106,7 @@ class Profile(Frozen):
     page_items: int = Field(default=250, ge=1, le=1000)
     signing: Signing = "none"
     hosts: tuple[str, ...] = ()
+    private_hosts: tuple[str, ...] = ()
     buckets: dict[str, str] = Field(default_factory=dict)
     alternate: str | None = None
     licence: str = "Copernicus Sentinel data terms"
@@ -132,7 +135,11 @@ class Source(Frozen):
         """Patterns of the hosts that assets may be read from."""
         own = urlsplit(self.address).hostname if is_url(self.address) else None
         buckets = (urlsplit(address).hostname for address in self.profile.buckets.values())
-        return (*self.profile.hosts, *(host for host in (own, *buckets) if host))
+        return (
+            *self.profile.hosts,
+            *self.profile.private_hosts,
+            *(host for host in (own, *buckets) if host),
+        )
 
 
 def is_url(address: str) -> bool:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from sscl_geo.errors import ReadError
 from sscl_geo.io.answers import Part, Span, network_failure, received
 from sscl_geo.io.patience import AttemptError, Patience
+from sscl_geo.io.peers import PublicAdapter, mounted
 from sscl_geo.io.signing import Signer
 from sscl_geo.io.trust import redacted
 
@@ -45,8 +45,7 @@ class RangeClient:
         self._session.trust_env = False
         self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._proxies = cache(partial(requests.utils.get_environ_proxies, no_proxy=None))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        mounted(self._session, PublicAdapter(sign.private_hosts, pool_maxsize=CONNECTIONS))
         self._threads = ThreadPoolExecutor(CONNECTIONS)
         self._renewing = threading.Lock()
 

@@ -52,23 +52,24 @@ class _TooLong(Exception):  # noqa: N818 - a turn of the search, never seen outs
     """A piece has more items than its chain of pages may hold."""
 
 
-def api_items(query: Query) -> Iterator[Raw]:
+def api_items(query: Query, private_hosts: tuple[str, ...] = ()) -> Iterator[Raw]:
     """Yield the items of an API that meet a query, each once, in the order of its answers.
 
-    The query is asked month by month and box by box; no more than one piece is held at a time.
+    The query is asked month by month and box by box; no more than one piece is held at a time. The
+    API's name may lead into a private network only if it is among `private_hosts`.
 
     Raises:
         CatalogError: The API cannot be reached, does not answer as one, names another server, runs
             in circles, holds back items that it counted, or has more than `MAX_ITEMS`.
     """
     try:
-        yield from _each_once(query)
+        yield from _each_once(_Api(query, private_hosts))
     except (APIError, pystac.STACError, pystac.STACTypeError, ClientTypeError) as error:
         raise CatalogError(str(error).splitlines()[0][:200]) from None
 
 
-def _each_once(query: Query) -> Iterator[Raw]:
-    api = _Api(query)
+def _each_once(api: "_Api") -> Iterator[Raw]:
+    query = api.query
     seen = set[tuple[str, str]]()
     for month in split(query.interval, query.step):
         for box in query.boxes:
@@ -85,9 +86,9 @@ def _each_once(query: Query) -> Iterator[Raw]:
 class _Guarded(StacApiIO):
     """pystac-client's way to the server, on our transport: one origin, patience, no circles."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, private_hosts: tuple[str, ...]) -> None:
         super().__init__()
-        self._transport = Transport(address)
+        self._transport = Transport(address, private_hosts=private_hosts)
         self._asked = set[str]()
 
     def request(
@@ -125,9 +126,9 @@ class _Guarded(StacApiIO):
 class _Api:
     """A search endpoint, found through the landing page."""
 
-    def __init__(self, query: Query) -> None:
-        self._query = query
-        self._server = _Guarded(query.address)
+    def __init__(self, query: Query, private_hosts: tuple[str, ...]) -> None:
+        self.query = query
+        self._server = _Guarded(query.address, private_hosts)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PystacClientWarning)
             self._client = Client.open(query.address, stac_io=self._server)
@@ -166,16 +167,16 @@ class _Api:
     def _pages(self, box: BBox, month: Period) -> Iterator[Raw]:
         search = self._client.search(
             method=self._method,
-            collections=list(self._query.collections),
+            collections=list(self.query.collections),
             bbox=list(box),
             datetime=f"{month.start.isoformat()}T00:00:00Z/{month.end.isoformat()}T00:00:00Z",
-            limit=self._query.page_items,
+            limit=self.query.page_items,
         )
         # Not `search.pages_as_dicts`, which takes an empty page for the last.
         pages = self._server.get_pages(search.url, search.method, search.get_parameters())
         for number, page in enumerate(pages, 1):
             counted = _matched(page) or 0
-            if number > MAX_PAGES or counted > MAX_PAGES * self._query.page_items:
+            if number > MAX_PAGES or counted > MAX_PAGES * self.query.page_items:
                 raise _TooLong
             yield page
 

@@ -46,6 +46,11 @@ Signing = Literal["none"] | Sas
 class Signer(Protocol):
     """Turns an unsigned address into one that can be read now."""
 
+    @property
+    def private_hosts(self) -> tuple[str, ...]:
+        """Names whose addresses may be private."""
+        ...
+
     def __call__(self, href: str) -> str:
         """Return the address to read."""
         ...
@@ -55,13 +60,18 @@ class Signer(Protocol):
         ...
 
 
-def signer(signing: Signing) -> Signer:
-    """Return the signer of a profile's setting."""
-    return SasSigner(signing) if isinstance(signing, Sas) else Unsigned()
+def signer(signing: Signing, private_hosts: tuple[str, ...] = ()) -> Signer:
+    """Return the signer of a profile's settings."""
+    if isinstance(signing, Sas):
+        return SasSigner(signing, private_hosts)
+    return Unsigned(private_hosts)
 
 
 class Unsigned:
     """Leaves addresses as they are."""
+
+    def __init__(self, private_hosts: tuple[str, ...] = ()) -> None:
+        self.private_hosts = private_hosts
 
     def __call__(self, href: str) -> str:
         """Return the address."""
@@ -83,11 +93,12 @@ class SasSigner:
         CatalogError: On a call, where the token service gives no token.
     """
 
-    def __init__(self, settings: Sas) -> None:
+    def __init__(self, settings: Sas, private_hosts: tuple[str, ...] = ()) -> None:
+        self.private_hosts = private_hosts
         self._settings = settings
         key = os.environ.get(settings.key_variable or "")
         headers = {settings.key_header: key} if key else None
-        self._transport = Transport(settings.tokens_url, headers)
+        self._transport = Transport(settings.tokens_url, headers, private_hosts)
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.Lock()
 

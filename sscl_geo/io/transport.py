@@ -6,11 +6,11 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, RetryError
 from urllib3 import Retry
 
 from sscl_geo.errors import CatalogError
+from sscl_geo.io.peers import PublicAdapter, mounted
 from sscl_geo.io.trust import redacted
 
 TIMEOUT = (10, 60)
@@ -50,9 +50,15 @@ class Transport:
     Args:
         address: Any address of the origin (scheme, host and port).
         headers: Sent with every request.
+        private_hosts: Names whose addresses may be private.
     """
 
-    def __init__(self, address: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        headers: dict[str, str] | None = None,
+        private_hosts: tuple[str, ...] = (),
+    ) -> None:
         self._origin = origin(address)
         self._session = requests.Session()
         self._session.headers.update(headers or {})
@@ -68,8 +74,7 @@ class Transport:
             allowed_methods=None,
             retry_after_max=LONGEST_WAIT,
         )
-        for scheme in _PORTS:
-            self._session.mount(f"{scheme}://", HTTPAdapter(max_retries=retry))
+        mounted(self._session, PublicAdapter(private_hosts, max_retries=retry))
 
     def ask(self, request: Request) -> Answer:
         """Return the answer to a request.
@@ -77,6 +82,7 @@ class Transport:
         Raises:
             CatalogError: The address lies elsewhere, or the server does not answer with a JSON
                 object of at most `MAX_BYTES`; the message shows no query and no credentials.
+            UntrustedHrefError: Its name leads into a private network.
         """
         self._check(request.href)
         try:

@@ -1,6 +1,7 @@
 """What an address in catalogue content may be."""
 
 import fnmatch
+import ipaddress
 import re
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -9,6 +10,9 @@ from sscl_geo.errors import UntrustedHrefError
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f<>\"\\^`{|}\x7f]|/vsi|\.\.", re.IGNORECASE)
 _WEB = ("http", "https")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SECRET = re.compile(
     r"[?&](sig|se|token|key|api_?key|subscription-key|x-amz-[a-z-]+)=", re.IGNORECASE
 )
@@ -57,12 +61,43 @@ def _split(href: str) -> SplitResult:
 
 
 def _checked_host(href: str, host: str, hosts: tuple[str, ...]) -> str:
-    if any(fnmatch.fnmatchcase(host.lower(), pattern.lower()) for pattern in hosts):
+    if any(_meets(host.lower(), pattern.lower()) for pattern in hosts):
         return href
     raise UntrustedHrefError(
         f"asset address {redacted(href)!r}: host {host!r} is not among the hosts of its "
         f"catalogue ({', '.join(hosts) or 'none'}); name it under `hosts` in a profile"
     )
+
+
+def _meets(host: str, pattern: str) -> bool:
+    """Whether a host meets a pattern; one in a private network only if it is named itself."""
+    if is_told_as_it_is(host) and not (_is_number(host) and is_public(ipaddress.ip_address(host))):
+        return host == pattern
+    return fnmatch.fnmatchcase(host, pattern)
+
+
+def is_told_as_it_is(host: str) -> bool:
+    """Whether a host is an address in numbers or `localhost`, so that no name server is asked."""
+    return host == "localhost" or _is_number(host)
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public(address: Ip) -> bool:
+    """Whether an address is one of the internet's, also when it wraps one of the older kind."""
+    if isinstance(address, ipaddress.IPv6Address):
+        wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if address in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if wrapped is not None:
+            return is_public(wrapped)
+    return address.is_global and not address.is_multicast
 
 
 def redacted(href: str) -> str:

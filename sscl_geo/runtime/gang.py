@@ -99,6 +99,11 @@ class Board:
                 self._writer.add_scalar(f"{metrics['phase']}/{name}", value, int(metrics["epoch"]))
         self._writer.flush()
 
+    def close(self) -> None:
+        """End the writer's threads."""
+        if self._writer is not None:
+            self._writer.close()
+
 
 def keep_whole(path: Path, content: bytes) -> None:
     """Write a file so that a killed writer leaves the old one."""

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from sscl_geo.errors import SsclGeoError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.redaction import keep_secrets_out_of_logs, without_secrets
 
 
 @runtime_checkable
@@ -90,6 +91,7 @@ class Outcome(Frozen):
 
 def attempt(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     """Run one unit and return what became of it, whatever it raised."""
+    keep_secrets_out_of_logs()
     started = time.monotonic()
     outcome = _attempted(task, unit)
     run = Run(
@@ -108,7 +110,7 @@ def _attempted(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
     except SsclGeoError as error:
         cause = str(error)
     except Exception as error:  # noqa: BLE001 - one broken unit must not end the others
-        cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        cause = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:300]
     # A path may hold bytes that are not text; the ledger must take the cause all the same.
     plain = cause.encode("utf-8", "replace").decode()
     return Outcome(key=unit.key, status="failed", cause=plain)

@@ -23,8 +23,7 @@ from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import Plan, read_plan
-from sscl_geo.io.profile import Source
-from sscl_geo.io.signing import Signing
+from sscl_geo.io.profile import Profile, Source
 from sscl_geo.io.store import Store
 
 VERSION = 1
@@ -89,12 +88,12 @@ def make_labels(request: LabelsRequest, out: AnyLocation) -> float:
 def _source(request: LabelsRequest, cube: Cube) -> tuple[LabelSource, str]:
     """Return the labels, and a digest of what they are."""
     if isinstance(request.source, LayerSource):
-        items, signing = _layer(request.source, cube)
-        return LayerLabels(items, signing), digest([i.model_dump(mode="json") for i in items])
+        items, profile = _layer(request.source, cube)
+        return LayerLabels(items, profile), digest([i.model_dump(mode="json") for i in items])
     return label_source(request.source, request.column), sha256_of(*source_files(request.source))
 
 
-def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
+def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Profile]:
     made_by = cube.store.plan.arguments
     catalog = wanted.catalog or Source.model_validate(made_by["source"])
     area = Area.model_validate(made_by["area"])
@@ -113,7 +112,7 @@ def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Signing]:
     first, last = cube.spec.periods[0].start, cube.spec.periods[-1].end
     middle = first + (last - first) / 2
     ranked = sorted(items, key=lambda item: (_days_off(item, middle), item.id))
-    return ranked, catalog.profile.signing
+    return ranked, catalog.profile
 
 
 def _days_off(item: LayerItem, day: date) -> int:

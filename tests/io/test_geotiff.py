@@ -260,6 +260,8 @@ def test_the_first_of_several_opens_does_not_hide_another_file(
 class Secret:
     """A signer whose signatures nobody asks for."""
 
+    private_hosts = ()
+
     def __call__(self, href: str) -> str:
         return f"{href}?sig=secret&se=2030"
 

@@ -1,4 +1,5 @@
 import fnmatch
+import ipaddress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.errors import UntrustedHrefError
-from sscl_geo.io.trust import checked_href, redacted
+from sscl_geo.io.trust import checked_href, is_public, redacted
 
 HOSTS = ("data.example.org", "*.blob.core.windows.net", "127.0.0.1")
 
@@ -80,6 +81,53 @@ def test_a_hostile_address_is_refused(href: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("href", GOOD)
 def test_a_plain_address_of_a_known_host_is_taken_as_it_is(href: str) -> None:
     assert checked_href(href, HOSTS, None) == href
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.5", "169.254.169.254", "[::1]", "localhost"])
+def test_an_address_of_a_private_network_is_read_only_if_it_is_named_itself(host: str) -> None:
+    href = f"http://{host}/a.tif"
+    for patterns in (("*",), ("1*",), ("loc*",), ("[::]*", "::*")):
+        with pytest.raises(UntrustedHrefError, match="not among the hosts"):
+            checked_href(href, patterns, None)
+    assert checked_href(href, (host.strip("[]"),), None) == href
+
+
+PRIVATE = [
+    "0.0.0.0",  # noqa: S104 - an address to refuse
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.168.1.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "fc00::1",
+    "fe80::1",
+    "ff02::1",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_of_private_networks_are_not_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@given(st.ip_addresses(v=4))
+def test_an_address_in_a_newer_one_is_as_public_as_by_itself(
+    address: ipaddress.IPv4Address,
+) -> None:
+    bits = int(address)
+    wrapped = [
+        ipaddress.IPv6Address(0xFFFF << 32 | bits),
+        ipaddress.IPv6Address(0x2002 << 112 | bits << 80),
+        ipaddress.IPv6Address(0x64FF9B << 96 | bits),
+        # Teredo, with a public server, hides its client's address in inverted bits.
+        ipaddress.IPv6Address(0x20010000 << 96 | 0x08080808 << 64 | bits ^ 0xFFFFFFFF),
+    ]
+    assert {is_public(one) for one in wrapped} == {is_public(address)}
 
 
 def test_a_catalogue_without_hosts_sends_us_nowhere() -> None:

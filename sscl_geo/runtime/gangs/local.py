@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -57,6 +57,10 @@ class LocalRank:
         if sys.stderr.isatty():
             sys.stderr.write(told(metrics) + "\n")
 
+    def close(self) -> None:
+        """End what writes for TensorBoard."""
+        self._board.close()
+
 
 @contextmanager
 def session(spec: Ranks) -> Iterator[None]:  # noqa: ARG001 - every gang takes it
@@ -67,5 +71,6 @@ def session(spec: Ranks) -> Iterator[None]:  # noqa: ARG001 - every gang takes i
 def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
     """Run a job in this process and return its last checkpoint; a second run resumes."""
     folder.mkdir(parents=True, exist_ok=True)
-    job(LocalRank(folder, spec))
+    with closing(LocalRank(folder, spec)) as rank:
+        job(rank)
     return (folder / CHECKPOINT).read_bytes()

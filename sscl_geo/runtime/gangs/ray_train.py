@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError, TrainingError
+from sscl_geo.redaction import keep_secrets_out_of_logs
 from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Rank, Ranks, keep_whole
 from sscl_geo.runtime.ray_cluster import joined, resources
 
@@ -65,6 +66,10 @@ class RayRank:
             self._board.add(metrics)
         train.report(dict(metrics))
 
+    def close(self) -> None:
+        """End what writes for TensorBoard."""
+        self._board.close()
+
 
 def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
     """Run a job on Ray Train workers and return its last checkpoint.
@@ -106,7 +111,9 @@ class _Loop:
         self._folder = folder
 
     def __call__(self) -> None:
-        self._job(RayRank(self._folder))
+        keep_secrets_out_of_logs()
+        with closing(RayRank(self._folder)) as rank:
+            self._job(rank)
 
 
 @contextmanager

@@ -82,6 +82,7 @@ def _stage(
         out=store.path.resolve(),
         spec=kept.spec.replace(grids=grids),
         signing=request.source.profile.signing,
+        private_hosts=request.source.profile.private_hosts,
         method=request.method,
     )
     return Stage(

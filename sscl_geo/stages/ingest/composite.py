@@ -32,12 +32,14 @@ class Job(Frozen):
         out: Where the cube is, for any process.
         spec: Its schema.
         signing: Who signs asset addresses.
+        private_hosts: Names of servers whose addresses may be private.
         method: How scenes become a composite.
     """
 
     out: Location
     spec: CubeSpec
     signing: Signing
+    private_hosts: tuple[str, ...] = ()
     method: Method
 
 
@@ -54,7 +56,7 @@ def composite_unit(job: Job, unit: IngestUnit) -> Evidence:
     store = Store.open(job.out, "cube")
     checksums: dict[str, JsonValue] = {}
     unreadable: dict[str, JsonValue] = {}
-    with GeoTiffReader(_signer(job.signing)) as reader:
+    with GeoTiffReader(_signer(job.signing, job.private_hosts)) as reader:
         for sensor in job.spec.sensors:
             scenes = [scene for scene in unit.scenes if scene.sensor == sensor.name]
             made = _readable(job, scenes, unreadable, _maker(job, unit, sensor, reader))
