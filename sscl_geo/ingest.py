@@ -68,6 +68,12 @@ def ingest(
             help="Confirm the DN convention of each scene on its pixels (three overviews).",
         ),
     ] = True,
+    max_cloud: Annotated[
+        float,
+        typer.Option(
+            min=0, max=100, help="Percent of clouds, by the catalogue, that a scene may have."
+        ),
+    ] = 100,
     max_unreadable: Annotated[
         int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
     ] = 0,
@@ -98,6 +104,7 @@ def ingest(
         sensors=tuple(sensors or ()),
         grid=grid,
         tile_px=tile_px,
+        max_cloud=max_cloud,
         ask_pixels=ask_pixels,
         method=parse(Method, method, "options"),
     )

@@ -50,6 +50,7 @@ def search(
     area: BBox | tuple[BBox, ...],
     interval: Period,
     *,
+    max_cloud: float = 100,
     ask_pixels: bool = False,
 ) -> Found:
     """Return the scenes of a sensor that meet an area within an interval, by time and id.
@@ -61,6 +62,8 @@ def search(
         sensor: The sensor.
         area: One box or several; each may cross the antimeridian.
         interval: The days wanted.
+        max_cloud: Percent of clouds above which an optical scene is left out; one whose catalogue
+            does not tell stays.
         ask_pixels: Whether pixels must confirm the DN convention of optical scenes. It reads three
             overviews of each.
 
@@ -79,6 +82,7 @@ def search(
         except SsclGeoError as error:
             refusals.append(Refusal(str(raw.get("id")), str(error)))
     kept = newest((s for s in scenes if _meets(s, boxes, interval)), place.collections)
+    kept = tuple(scene for scene in kept if (scene.cloud_cover or 0) <= max_cloud)
     if not ask_pixels or sensor.kind == "sar":
         return Found(kept, tuple(refusals))
     judged = _by_pixels(kept, place, source)

@@ -37,7 +37,10 @@ claims the range asked for, over other bytes, and a Retry-After that names a tim
 CORRUPT_BYTES = 2048
 _COUNTS = "/-/counts"
 _PLAN = "/-/plan"
-_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+_HOP = {
+    *("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"),
+    "content-encoding",  # the body has been decoded
+}
 
 
 class Plan(NamedTuple):

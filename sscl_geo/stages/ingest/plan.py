@@ -111,6 +111,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
             sensor,
             request.area.bbox,
             padded(interval),
+            max_cloud=request.max_cloud,
             ask_pixels=request.ask_pixels,
         )
         for sensor in sensors
@@ -242,7 +243,7 @@ def _check_found(found: dict[str, Found], request: IngestRequest) -> None:
         counts = "; ".join(_told(name, part, request.source) for name, part in found.items())
         raise NoSceneError(
             f"too few scenes within the area and --datetime {request.datetime}: {counts}; "
-            "widen --datetime or --bbox, or name the sensors to use with --sensors"
+            "widen --datetime, --bbox or --max-cloud, or name the sensors to use with --sensors"
         )
     _check_orbit(found, request.method.orbit)
 

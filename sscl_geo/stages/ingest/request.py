@@ -47,6 +47,7 @@ class IngestRequest(Frozen):
         sensors: Names of sensor plugins; all that the catalogue has if empty.
         grid: `auto` for UTM, or a projected CRS in metres.
         tile_px: Side of a tile at 10 m.
+        max_cloud: Percent of clouds, by the catalogue, above which an optical scene is left out.
         ask_pixels: Whether pixels must confirm the DN convention that metadata tell.
         method: How scenes become composites.
     """
@@ -58,6 +59,7 @@ class IngestRequest(Frozen):
     sensors: tuple[str, ...] = ()
     grid: str = "auto"
     tile_px: int = 2048
+    max_cloud: float = Field(default=100, ge=0, le=100)
     ask_pixels: bool = True
     method: Method = Method()
 
