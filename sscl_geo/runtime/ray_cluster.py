@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,18 @@ import ray
 
 from sscl_geo.errors import InvalidInputError
 
+AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+AUTH_TOKEN_PATH = f"{AUTH_TOKEN}_PATH"
+
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def joined(address: str | None, cpus: int) -> Iterator[None]:
     """Hold a cluster until the block ends; inside another such block it is that one's.
+
+    One that is started here asks everyone for a token. One that is joined and asks for none runs
+    the code of whoever reaches it; a warning says so.
 
     Args:
         address: Where a cluster runs; None takes that of `RAY_ADDRESS`, or starts one here.
@@ -26,6 +35,9 @@ def joined(address: str | None, cpus: int) -> Iterator[None]:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     is_own = where == "local"
+    if is_own and not {AUTH_MODE, AUTH_TOKEN, AUTH_TOKEN_PATH} & {*os.environ}:
+        # Ray itself would keep one in the home folder, where other users can read it.
+        os.environ[AUTH_TOKEN] = secrets.token_hex(32)
     try:
         ray.init(
             address=where,
@@ -34,13 +46,22 @@ def joined(address: str | None, cpus: int) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = lines[-1][:300] if lines else type(error).__name__
         raise InvalidInputError(
-            f"--ray {where}: no Ray cluster answers there ({cause}); start one, or leave --ray out "
+            f"--ray {where}: no Ray cluster answers there ({cause}); start one, set "
+            f"{AUTH_MODE}=token and {AUTH_TOKEN_PATH} if it asks for a token, or leave --ray out "
             "to use this machine"
         ) from None
+    if not is_own and os.environ.get(AUTH_MODE) != "token":
+        _log.warning(
+            "the Ray cluster %s asks for no token: whoever reaches it can run code on it; set "
+            "%s=token and %s on its nodes and here",
+            where,
+            AUTH_MODE,
+            AUTH_TOKEN_PATH,
+        )
     try:
         yield
     finally:

@@ -1,13 +1,20 @@
+import json
 import logging
 import os
 import random
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]
+import dask
 import pytest
+from distributed.security import Security
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, ReadError
@@ -99,6 +106,77 @@ def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InvalidInputError, match=f"--dask {address}: no scheduler answers") as error:
         list(dask_executor.execute(fate, UNITS, machines))
     assert "\n" not in str(error.value)
+
+
+class Tls(NamedTuple):
+    """A cluster that asks for certificates, and the variables that name a client's."""
+
+    address: str
+    environment: dict[str, str]
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[Tls]:
+    given = Security.temporary()
+    files = {"ca": given.tls_ca_file, "cert": given.tls_client_cert, "key": given.tls_client_key}
+    for name, text in files.items():
+        (tmp_path / f"{name}.pem").write_text(text)
+    ca, cert, key = (str(tmp_path / f"{name}.pem") for name in files)
+    told = tmp_path / "scheduler.json"
+    common = [
+        *("--scheduler-file", str(told), "--protocol", "tls", "--no-dashboard"),
+        *("--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key),
+    ]
+    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--no-nanny"]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:], *common],
+            stderr=subprocess.DEVNULL,
+        )
+        for words in commands
+    ]
+    while not told.exists():
+        time.sleep(0.05)
+    prefix = "DASK_DISTRIBUTED__COMM__TLS__"
+    names = {f"{prefix}CA_FILE": ca, f"{prefix}CLIENT__CERT": cert, f"{prefix}CLIENT__KEY": key}
+    yield Tls(json.loads(told.read_text())["address"], names)
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.cluster
+def test_a_scheduler_that_asks_for_a_certificate_works_only_with_one(
+    tls: Tls, caplog: pytest.LogCaptureFixture
+) -> None:
+    machines = Machines(executor="dask", address=tls.address)
+    assert tls.address.startswith("tls://")
+    with pytest.raises(InvalidInputError, match="DASK_DISTRIBUTED__COMM__TLS__CA_FILE") as error:
+        list(dask_executor.execute(fate, UNITS, machines))
+    assert "\n" not in str(error.value)
+    named = dask.config.collect_env({**os.environ, **tls.environment})
+    with dask.config.set(dask.config.merge(dask.config.config, named)):
+        found = list(dask_executor.execute(fate, UNITS, machines))
+    assert {outcome.key for outcome in found} == {unit.key for unit in UNITS}
+    assert not [record for record in caplog.records if "certificate" in record.message]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_shut"),
+    [
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://[::1]:8786", True),
+        ("tcp://localhost:8786", True),
+        ("tls://scheduler:8786", True),
+        ("tcp://scheduler:8786", False),
+        ("tcp://10.0.0.5:8786", False),
+        ("ws://10.0.0.5:8786", False),
+    ],
+)
+def test_a_scheduler_that_others_reach_is_told_from_one_that_they_do_not(
+    address: str, is_shut: bool
+) -> None:
+    assert dask_executor._is_shut(address) is is_shut
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ A bounded window of tasks is submitted at a time, so that the scheduler's load d
 the plan.
 """
 
+import ipaddress
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, Future, LocalCluster, wait
@@ -26,6 +29,8 @@ FETCH_SECONDS, ONE_SECONDS = 30.0, 3.0
 POLL_SECONDS, MISSING_SECONDS = 5.0, 60.0
 ATTEMPTS = 3
 """How often a unit is done again whose outcome went down with a worker."""
+
+_log = logging.getLogger(__name__)
 
 # A paused worker hangs a job and a dying one is replaced, so nothing pauses or spills.
 _SETTINGS = {
@@ -186,11 +191,28 @@ def _client(machines: Machines) -> Iterator[Client]:
         return
     try:
         client = Client(machines.address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise InvalidInputError(
-            f"--dask {machines.address}: no scheduler answers there "
-            f"({str(error).splitlines()[0]}); start one, or leave --dask out to use this "
-            "machine"
+            f"--dask {machines.address}: no scheduler answers there ({cause}); start one, name the "
+            "certificates of a tls:// address in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "__CLIENT__CERT and __CLIENT__KEY, or leave --dask out to use this machine"
         ) from None
+    if not _is_shut(machines.address):
+        _log.warning(
+            "the Dask scheduler %s asks for no certificate: whoever reaches it can run code on it; "
+            "start it and its workers with --tls-ca-file, --tls-cert and --tls-key, and give its "
+            "tls:// address",
+            machines.address,
+        )
     with client:
         yield client
+
+
+def _is_shut(address: str) -> bool:
+    """Whether only this machine, or who has a certificate, reaches an address."""
+    parts = urlsplit(address)
+    try:
+        return parts.scheme == "tls" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
