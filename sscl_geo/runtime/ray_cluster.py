@@ -35,7 +35,8 @@ def joined(address: str | None, cpus: int) -> Iterator[None]:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     is_own = where == "local"
-    if is_own and not {AUTH_MODE, AUTH_TOKEN, AUTH_TOKEN_PATH} & {*os.environ}:
+    is_asked_for = os.environ.get(AUTH_MODE, "token") == "token"
+    if is_own and is_asked_for and not {AUTH_TOKEN, AUTH_TOKEN_PATH} & {*os.environ}:
         # Ray itself would keep one in the home folder, where other users can read it.
         os.environ[AUTH_TOKEN] = secrets.token_hex(32)
     try:

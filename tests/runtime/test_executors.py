@@ -117,7 +117,7 @@ class Tls(NamedTuple):
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[Tls]:
-    given = Security.temporary()
+    given = Security.temporary()  # type: ignore[no-untyped-call]
     files = {"ca": given.tls_ca_file, "cert": given.tls_client_cert, "key": given.tls_client_key}
     for name, text in files.items():
         (tmp_path / f"{name}.pem").write_text(text)

@@ -69,12 +69,12 @@ def _database() -> Iterator[Mapping[str, str]]:
     }
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": folder, **owner}
     initdb = [
-        *(POSTGRES[-1] / "initdb", "-D", data, "-U", "stac", "-A", "trust"),
+        *(str(POSTGRES[-1] / "initdb"), "-D", str(data), "-U", "stac", "-A", "trust"),
         *("--no-sync", "--locale=C.UTF-8"),
     ]
     subprocess.run(initdb, check=True, **quiet)
     postgres = [
-        *(POSTGRES[-1] / "postgres", "-D", data, "-p", port, "-k", folder),
+        *(str(POSTGRES[-1] / "postgres"), "-D", str(data), "-p", port, "-k", str(folder)),
         *("-h", "127.0.0.1", "-c", "fsync=off"),
     ]
     try:
