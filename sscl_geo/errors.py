@@ -1,5 +1,6 @@
 """What can go wrong for a user, each with one line that says what to do."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ EXTRAS = {
     "demo": ("jinja2", "matplotlib", "PIL", "sklearn", "starlette", "uvicorn"),
 }
 """Modules that each extra of the package installs."""
+
+DISK_FAULTS = (
+    *(errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG, errno.ENOSPC),
+    *(errno.EPERM, errno.EROFS),
+)
+"""What an operating system refuses for reasons that only the user can mend."""
 
 
 class SsclGeoError(Exception):
@@ -84,8 +91,8 @@ class TrainingError(SsclGeoError):
 def reported() -> Iterator[None]:
     """Print an error of the user's kind as one line on stderr and exit with its code.
 
-    So is a missing extra of the package. Any other error is a mistake of ours: its traceback is
-    printed, without secrets.
+    So is a missing extra of the package, and a disk that is full or closed to us. Any other error
+    is a mistake of ours: its traceback is printed, without secrets.
     """
     keep_secrets_out_of_logs()
     try:
@@ -101,6 +108,11 @@ def reported() -> Iterator[None]:
             f"pip install 'sscl_geo[{extra}]'",
             2,
         )
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            _end(without_secrets(traceback.format_exc()), 1)
+        where = f": {error.filename}" if error.filename else ""
+        _end(f"error: {error.strerror}{where}; mend that, and run the same command again", 1)
     except Exception:  # noqa: BLE001 - the traceback is shown
         _end(without_secrets(traceback.format_exc()), 1)
 

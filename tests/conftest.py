@@ -1,11 +1,13 @@
 """What all tests share: checked annotations, repeatable Hypothesis, real samples, servers."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +37,29 @@ from sscl_geo.demo.serve import served  # noqa: E402 - after the hook
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default=2, help="How many kills each test of kills wants.")
+    parser.addoption("--inputs", default=200, help="How many damaged inputs each fuzzer tries.")
+
+
+TALLY: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="session")
+def tally() -> Counter[str]:
+    """What was tried against the machines; `make chaos` prints it."""
+    return TALLY
+
+
+@pytest.fixture(scope="session")
+def wanted(request: pytest.FixtureRequest) -> int:
+    """How many kills a test wants: `pytest --kills 50`."""
+    return int(request.config.getoption("--kills"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was tried, and how many of the tests that tried lost something."""
+    if TALLY:
+        lost = len(terminalreporter.stats.get("failed", []))
+        terminalreporter.write_line(json.dumps({**TALLY, "lost": lost}))
 
 
 @pytest.fixture(scope="session")

@@ -159,6 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
     def _serve(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == _PLAN:

@@ -54,12 +54,6 @@ def alone(world: Any, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Alon
     return Alone(request, out, time.monotonic() - started)
 
 
-@pytest.fixture
-def wanted(request: pytest.FixtureRequest) -> int:
-    """How many kills a test wants: `pytest --kills 50`."""
-    return int(request.config.getoption("--kills"))
-
-
 def test_a_driver_killed_at_random_moments(
     alone: Alone, tmp_path: Path, content: Content, wanted: int
 ) -> None:
