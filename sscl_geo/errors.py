@@ -87,6 +87,28 @@ class TrainingError(SsclGeoError):
     exit_code = 1
 
 
+def brief(error: BaseException) -> str:
+    """Return what an error says as one short line, or its kind if it says nothing."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].encode("utf-8", "replace").decode()[:200]
+
+
+@contextmanager
+def readable(what: str, kind: type[SsclGeoError] = InvalidInputError) -> Iterator[None]:
+    """Tell in one line that something cannot be read, whatever a library says of damaged bytes.
+
+    Args:
+        what: Names it.
+        kind: The error raised; errors of the user's kind pass as they are.
+    """
+    try:
+        yield
+    except (SsclGeoError, FileNotFoundError):
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        raise kind(f"{what} cannot be read, it is damaged: {brief(error)}") from None
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Print an error of the user's kind as one line on stderr and exit with its code.

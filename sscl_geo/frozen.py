@@ -9,7 +9,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, brief
 
 FrozenT = TypeVar("FrozenT", bound="Frozen")
 
@@ -46,23 +46,48 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def parse(kind: type[FrozenT], fields: Mapping[str, object], source: str) -> FrozenT:
+def read_json(content: str | bytes) -> object:
+    """Return the content of a JSON document.
+
+    Raises:
+        ValueError: It is none, or nested beyond any use.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse(kind: type[FrozenT], fields: object, source: str) -> FrozenT:
     """Return `fields` as a value of `kind`.
 
     Raises:
         InvalidInputError: A field is missing, unknown or breaks its rule; the message names
             `source`, the field and the rule.
     """
+    if not isinstance(fields, Mapping):
+        raise InvalidInputError(
+            f"{source} must hold a mapping of fields, not a {type(fields).__name__}"
+        )
     try:
         return kind.model_validate(dict(fields))
     except InvalidInputError as error:
         raise InvalidInputError(f"{source}: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InvalidInputError(
-            f"{source}: {where}: {first['msg']} (got {first['input']!r:.80})"
-        ) from None
+        raise InvalidInputError(f"{source}: {_told(error)}") from None
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Rules do sums with values that break another rule.
+        raise InvalidInputError(f"{source}: {brief(error)}") from None
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    try:
+        got = f" (got {first['input']!r:.80})"
+    except (RecursionError, ValueError):
+        got = ""
+    return brief(ValueError(f"{' '.join(where.split())}: {first['msg']}{got}"))
 
 
 def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
@@ -75,10 +100,8 @@ def read_yaml(kind: type[FrozenT], path: Path) -> FrozenT:
     """
     try:
         fields = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read as YAML: {str(error).splitlines()[0]}"
-        ) from None
+    except (OSError, RecursionError, ValueError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path} cannot be read as YAML: {brief(error)}") from None
     if not isinstance(fields, dict):
         raise InvalidInputError(
             f"{path} must hold a mapping of fields, not a {type(fields).__name__}"

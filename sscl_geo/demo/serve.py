@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pystac
 
-from sscl_geo.errors import CatalogError, InvalidInputError
+from sscl_geo.errors import CatalogError, InvalidInputError, brief
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
@@ -91,7 +91,7 @@ def _absolute(catalog: Path, files: str, folder: Path) -> list[Path]:
         items = [_item(item, root, files) for c in collections for item in c.get_items()]
     except (OSError, pystac.STACError, KeyError, ValueError) as error:
         raise InvalidInputError(
-            f"{catalog} cannot be read as a STAC catalogue: {str(error).splitlines()[0]}"
+            f"{catalog} cannot be read as a STAC catalogue: {brief(error)}"
         ) from None
     collected: dict[str, object] = {"type": "FeatureCollection", "features": items}
     return [*paths, _write(folder / "items.json", collected)]

@@ -1,7 +1,6 @@
 """Model bundles: weights as safetensors, everything else as JSON, nothing pickled."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from safetensors.numpy import load, save
 
 from sscl_geo import __version__
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen, parse
+from sscl_geo.frozen import Frozen, parse, read_json
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.disk import write_whole
 
@@ -69,7 +68,7 @@ def read_card(folder: Path) -> Bundle:
         InvalidInputError: There is no bundle, or its card is damaged.
     """
     try:
-        fields = json.loads((folder / CARD).read_text())
+        fields = read_json((folder / CARD).read_text())
     except (OSError, ValueError):
         raise InvalidInputError(
             f"{folder} holds no model bundle ({CARD} is absent or damaged); train one with "

@@ -104,7 +104,7 @@ class Chips(NamedTuple):
             InvalidInputError: There is none at the path, or it lacks a sample.
         """
         store = Store.open(path, "chips")
-        spec = ChipsSpec.model_validate(store.plan.content["spec"])
+        spec = store.kept("spec", ChipsSpec.model_validate)
         chosen = tuple(range(spec.count)) if samples is None else samples
         unknown = [number for number in chosen if not 0 <= number < spec.count]
         if unknown or not chosen:

@@ -7,12 +7,11 @@ the same arguments, which writes the same bytes again, and refused to any other.
 fails gives its claim up, and any command may take that over.
 """
 
-import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sscl_geo.frozen import Frozen, parse
+from sscl_geo.frozen import Frozen, parse, read_json
 from sscl_geo.io.bucket import Bucket
 from sscl_geo.io.location import Location
 from sscl_geo.io.plan import CLAIM, PLAN, Plan, made_by_another
@@ -76,7 +75,7 @@ def _take_over(bucket: Bucket, place: Location, plan: Plan, mine: bytes) -> bool
         found = claim.read_bytes()
     except FileNotFoundError:
         raise made_by_another(place) from None
-    other = parse(Claim, json.loads(found), str(claim))
+    other = parse(Claim, read_json(found), str(claim))
     if other.owner:
         other.plan.check(plan, f"{place} is unfinished and")
     if not bucket.swap(claim.key, found, mine):

@@ -10,7 +10,7 @@ from typing import Final
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
-from sscl_geo.errors import StoreError
+from sscl_geo.errors import StoreError, brief
 
 RETRIES: Final = 10
 RETRY_TIME: Final = timedelta(minutes=3)
@@ -56,7 +56,7 @@ def reached(place: str) -> Iterator[None]:
             f"{place}: access is denied; check the credentials in the environment"
         ) from None
     except BaseError as error:
-        cause = str(error).splitlines()[0][:300]
+        cause = brief(error)
         raise StoreError(
             f"{place} cannot be reached: {cause}; check the address, the credentials in the "
             "environment, and the network"

@@ -47,7 +47,7 @@ class Cube(NamedTuple):
         """
         store = Store.open(path, "cube")
         _check_whole(store)
-        return cls(store.path, store, CubeSpec.model_validate(store.plan.content["spec"]))
+        return cls(store.path, store, store.kept("spec", CubeSpec.model_validate))
 
     @property
     def scenes(self) -> dict[str, bytes]:
@@ -144,8 +144,8 @@ class Classes(NamedTuple):
         store = Store.open(path, kind)
         if kind == "map":
             _check_whole(store)
-        grids = GridsOf.validate_python(store.plan.content["grids"])
-        legend = Legend.model_validate(store.plan.content["legend"])
+        grids = store.kept("grids", GridsOf.validate_python)
+        legend = store.kept("legend", Legend.model_validate)
         return cls(store.path, store, grids, legend, _NAMES[kind])
 
     def read(self, zone: str, window: Window) -> UInt8[np.ndarray, "y x"]:

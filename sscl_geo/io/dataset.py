@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from sscl_geo.io.opener import Opener
@@ -61,7 +62,7 @@ class Dataset:
             result = act(self._dataset)
             if self._remote is not None:
                 self._prove(self._dataset, self._remote)
-        except (RasterioError, DamagedError) as error:
+        except (RasterioError, CPLE_BaseError, DamagedError) as error:
             raise self._damaged(error) from None
         finally:
             # What could not be had is the cause of everything else.
@@ -108,6 +109,8 @@ class Dataset:
 def _check(dataset: rasterio.DatasetReader) -> None:
     if dataset.crs is None:
         raise DamagedError("it has no coordinate reference system")
+    if not (np.isfinite(dataset.transform).all() and dataset.transform.determinant):
+        raise DamagedError("its transform from pixels to the ground is none")
     block_bytes = int(np.prod(dataset.block_shapes[0])) * np.dtype(dataset.dtypes[0]).itemsize
     if block_bytes > MOST_BLOCK_BYTES:
         raise DamagedError(

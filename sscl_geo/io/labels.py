@@ -6,15 +6,12 @@ from typing import Protocol, runtime_checkable
 
 import geopandas
 import numpy as np
-import pyogrio
 import rasterio
 import rasterio.features
 from jaxtyping import Shaped
 from pandas.api.types import is_integer_dtype
-from pyogrio.errors import DataSourceError
-from rasterio.errors import RasterioIOError
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.bbox import meet
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.ground import block_bbox
@@ -93,20 +90,22 @@ class VectorLabels:
             )
         if frame.crs is None or not is_integer_dtype(frame[column].dtype):
             raise InvalidInputError(f"{path}: needs a CRS and whole numbers in column {column!r}")
+        self._path = path
         self._frame = frame
         self._column = column
 
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
-        local = self._frame.to_crs(block.crs)
-        pairs = zip(local.geometry, local[self._column].astype(int), strict=True)
-        shapes = [(shape, value) for shape, value in pairs if shape is not None]
-        if not shapes:
-            return np.zeros((block.height, block.width), np.int32)
-        burned: np.ndarray = rasterio.features.rasterize(
-            shapes, (block.height, block.width), transform=block.transform, dtype="int32"
-        )
-        return burned
+        with readable(f"--source {self._path}"):
+            local = self._frame.to_crs(block.crs)
+            pairs = zip(local.geometry, local[self._column].astype(int), strict=True)
+            shapes = [(shape, value) for shape, value in pairs if shape is not None]
+            if not shapes:
+                return np.zeros((block.height, block.width), np.int32)
+            burned: np.ndarray = rasterio.features.rasterize(
+                shapes, (block.height, block.width), transform=block.transform, dtype="int32"
+            )
+            return burned
 
 
 def _check_georeferenced(path: Path) -> None:
@@ -136,16 +135,12 @@ def label_source(path: Path, column: str) -> LabelSource:
             f"--source {path}: no such file; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
         )
         raise InvalidInputError(message)
-    try:
+    with readable(f"--source {path}"):
         if path.suffix.lower() in RASTERS:
             _check_georeferenced(path)
             return RasterLabels(path)
         if path.suffix.lower() in VECTORS:
             return VectorLabels(path, column)
-    except (RasterioIOError, DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InvalidInputError(
-            f"--source {path} cannot be read: {str(error).splitlines()[0]}"
-        ) from None
     message = (
         f"--source {path}: unknown kind; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
     )

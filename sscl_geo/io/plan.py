@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from sscl_geo import __version__
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.frozen import Frozen, canonical_json, parse
+from sscl_geo.frozen import Frozen, canonical_json, parse, read_json
 from sscl_geo.io.location import AnyLocation, Location, location
 
 PLAN = "plan.json"
@@ -61,7 +61,7 @@ def read_plan(place: AnyLocation) -> Plan | None:
     """
     store = location(place)
     try:
-        fields = json.loads((store / PLAN).read_bytes())
+        fields = read_json((store / PLAN).read_bytes())
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and _is_free(store):
             return None

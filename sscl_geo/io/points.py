@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.grid import GSD, Grid
 from sscl_geo.geo.ground import DEGREES, transformer
 from sscl_geo.io.forms import interpreting_form
@@ -104,7 +103,7 @@ def read_sample(path: Path, option: str) -> Sample:
     told = f"{option} {path}"
     if not path.is_file():
         raise InvalidInputError(f"{told}: no such file; make one with sscl-geo assess sample")
-    try:
+    with readable(told):
         with path.open("rb") as file:
             is_package = file.read(16) == b"SQLite format 3\0"
         layers = {str(name) for name, _ in pyogrio.list_layers(path)} if is_package else set()
@@ -117,8 +116,6 @@ def read_sample(path: Path, option: str) -> Sample:
         hidden, design = (
             pyogrio.read_dataframe(path, layer, read_geometry=False) for layer in (STRATA, DESIGN)
         )
-    except (DataSourceError, DataLayerError) as error:
-        raise InvalidInputError(f"{told} cannot be read: {str(error).splitlines()[0]}") from None
     interpreted = tuple(_interpreted(points, told))
     try:
         fields = hidden[["id", "zone", "row", "column", "map_class"]].itertuples(index=False)

@@ -10,12 +10,11 @@ import pyogrio
 import rasterio.features
 import shapely
 from jaxtyping import Bool, Float64
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.ground import DEGREES, transformer
 from sscl_geo.geo.surface import EARTH, SQUARE_METRES
@@ -119,12 +118,10 @@ def _read(path: Path, told: str) -> geopandas.GeoDataFrame:
         head = file.read(1024).removeprefix(b"\xef\xbb\xbf")
     if not (head.lstrip() if start == b"{" else head).startswith(start):
         raise InvalidInputError(f"{told} cannot be read: it is no {path.suffix} file")
-    try:
+    with readable(told):
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path)
         return geopandas.read_file(path, layer=_layer(path, told), force_2d=True)
-    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
-        raise InvalidInputError(f"{told} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _layer(path: Path, told: str) -> str:

@@ -13,7 +13,7 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 
-from sscl_geo.errors import CatalogError
+from sscl_geo.errors import CatalogError, brief
 from sscl_geo.frozen import Frozen, canonical_json
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import Period, split
@@ -65,7 +65,7 @@ def api_items(query: Query, private_hosts: tuple[str, ...] = ()) -> Iterator[Raw
     try:
         yield from _each_once(_Api(query, private_hosts))
     except (APIError, pystac.STACError, pystac.STACTypeError, ClientTypeError) as error:
-        raise CatalogError(str(error).splitlines()[0][:200]) from None
+        raise CatalogError(brief(error)) from None
 
 
 def _each_once(api: "_Api") -> Iterator[Raw]:

@@ -6,7 +6,7 @@ from typing import Any
 import pystac
 from pystac.errors import STACTypeError
 
-from sscl_geo.errors import CatalogError
+from sscl_geo.errors import CatalogError, brief
 
 
 def static_items(path: str, collections: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -29,5 +29,4 @@ def static_items(path: str, collections: tuple[str, ...]) -> Iterator[dict[str, 
         AttributeError,
         TypeError,
     ) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CatalogError(f"{path} cannot be read as a STAC catalogue: {lines[0][:200]}") from None
+        raise CatalogError(f"{path} cannot be read as a STAC catalogue: {brief(error)}") from None

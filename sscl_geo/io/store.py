@@ -5,22 +5,24 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import zarr
 from jaxtyping import Shaped
 
-from sscl_geo.errors import InvalidInputError, ReadError
+from sscl_geo.errors import InvalidInputError, ReadError, readable
 from sscl_geo.geo.grid import Window
+from sscl_geo.io.arrays import check_array
 from sscl_geo.io.client import reached
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.making import making
-from sscl_geo.io.plan import CLAIM, Plan, read_plan
+from sscl_geo.io.plan import CLAIM, PLAN, Plan, read_plan
 from sscl_geo.io.skeleton import documents
 
 ZarrArray = zarr.Array[Any]
+KeptT = TypeVar("KeptT")
 _Index = tuple[int | slice | EllipsisType, ...]
 
 
@@ -35,7 +37,7 @@ class Store:
     def __init__(self, path: AnyLocation, plan: Plan) -> None:
         self.path = location(path)
         self.plan = plan
-        with reached(str(path)):
+        with reached(str(path)), readable(f"{path}: its Zarr metadata"):
             zarr_store = self.path.zarr_store()
             self._root = zarr.open_group(zarr_store, mode="r+", use_consolidated=False)
         self._arrays: dict[str, ZarrArray] = {}
@@ -83,10 +85,31 @@ class Store:
         return cls(path, plan)
 
     def array(self, path: str) -> ZarrArray:
-        """Return an array by its path in the store."""
+        """Return an array by its path in the store.
+
+        Raises:
+            InvalidInputError: There is none, or it is none that this package writes.
+        """
         if path not in self._arrays:
-            self._arrays[path] = cast("ZarrArray", self._root[path])
+            told = f"{self.path}/{path}: its Zarr metadata"
+            with reached(str(self.path)), readable(told):
+                array = cast("ZarrArray", self._root[path])
+                check_array(array, told)
+            self._arrays[path] = array
         return self._arrays[path]
+
+    def kept(self, key: str, parsed: Callable[[object], KeptT]) -> KeptT:
+        """Return what was derived once and is kept in the plan.
+
+        Args:
+            key: Its name.
+            parsed: Makes a value of its JSON.
+
+        Raises:
+            InvalidInputError: It is absent or damaged.
+        """
+        with readable(f"{self.path / PLAN}: {key!r}"):
+            return parsed(self.plan.content[key])
 
     def names(self, group: str) -> tuple[str, ...]:
         """Return the names of a group's arrays, in order; none if there is no such group.
@@ -150,9 +173,11 @@ class Store:
         """Return `(..., y, x)` of a window, which may reach over the array's edge: fill there.
 
         Raises:
+            ReadError: The bytes of its chunks are damaged.
             StoreError: The bucket cannot be reached.
         """
-        with reached(str(self.path)):
+        told = f"{self.path}/{path}"
+        with reached(str(self.path)), readable(told, ReadError):
             array = self.array(path)
             height, width = array.shape[-2:]
             top, left = max(window.y, 0), max(window.x, 0)

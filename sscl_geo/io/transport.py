@@ -9,7 +9,7 @@ import requests
 from requests.exceptions import ChunkedEncodingError, RetryError
 from urllib3 import Retry
 
-from sscl_geo.errors import CatalogError
+from sscl_geo.errors import CatalogError, brief
 from sscl_geo.io.peers import PublicAdapter, mounted
 from sscl_geo.io.trust import redacted
 
@@ -169,4 +169,4 @@ def _cause(error: Exception) -> str:
         return f"still refused after {RETRIES} retries"
     if isinstance(error, requests.RequestException):
         return type(error).__name__
-    return str(error).splitlines()[0][:200]
+    return brief(error)

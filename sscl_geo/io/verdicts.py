@@ -1,12 +1,12 @@
 """Whether items of a file would be used, and why not: what `sscl-geo catalog check` tells."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sscl_geo import plugins
-from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
+from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError, brief
+from sscl_geo.frozen import read_json
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.items import Item, parse_item
 from sscl_geo.io.layers import to_layer
@@ -42,11 +42,9 @@ def check_file(path: Path, profile: str) -> Iterator[Verdict]:
 
 def _items_of(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path.read_text())
     except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read as JSON: {str(error).splitlines()[0]}"
-        ) from None
+        raise InvalidInputError(f"{path} cannot be read as JSON: {brief(error)}") from None
     if isinstance(content, dict):
         return content["features"] if isinstance(content.get("features"), list) else [content]
     if isinstance(content, list):

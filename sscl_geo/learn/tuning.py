@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.learn.network import Encoder
 
 INDUCTOR = "inductor"
@@ -50,7 +50,7 @@ def check_compiler(*, has_gpu: bool) -> None:
     try:
         compiled(torch.ones(2, device=device))
     except RuntimeError as error:
-        cause = str(error).splitlines()[0]
+        cause = brief(error)
         raise InvalidInputError(
             f"--compile: torch cannot compile on this machine ({cause}); install a C++ compiler "
             "and Python's headers, or leave --compile out"

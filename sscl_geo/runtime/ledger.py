@@ -1,11 +1,10 @@
 """An append-only record of what became of each unit of a plan."""
 
-import json
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import parse
+from sscl_geo.frozen import parse, read_json
 from sscl_geo.runtime.work import Outcome
 
 
@@ -59,7 +58,7 @@ class Ledger:
 
     def _parsed(self, number: int, line: bytes) -> tuple[str, Outcome]:
         try:
-            fields = json.loads(line)
+            fields = read_json(line)
         except ValueError:
             raise InvalidInputError(
                 f"{self._journal} line {number} is damaged; delete that line, and its unit "

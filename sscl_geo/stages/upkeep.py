@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
-from sscl_geo.errors import HolesError, InvalidInputError
+from sscl_geo.errors import HolesError, InvalidInputError, ReadError
 from sscl_geo.geo.cube import CubeSpec, Place
 from sscl_geo.geo.grid import Grid, Tile, Window
+from sscl_geo.io.cubes import GridsOf
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.maps import layer_window
@@ -103,17 +102,16 @@ def _tiled(path: AnyLocation) -> Store:
 
 
 def _grids(store: Store) -> tuple[Grid, ...]:
-    content = store.plan.content
     if store.plan.kind == "cube":
-        return CubeSpec.model_validate(content["spec"]).grids
-    return TypeAdapter(tuple[Grid, ...]).validate_python(content["grids"])
+        return store.kept("spec", CubeSpec.model_validate).grids
+    return store.kept("grids", GridsOf.validate_python)
 
 
 def _starts(store: Store) -> dict[str, int]:
     """Return the index of each period by its first day; nothing for a store without time."""
     if store.plan.kind != "cube":
         return {}
-    periods = CubeSpec.model_validate(store.plan.content["spec"]).periods
+    periods = store.kept("spec", CubeSpec.model_validate).periods
     return {period.start.isoformat(): index for index, period in enumerate(periods)}
 
 
@@ -134,6 +132,6 @@ def _written(
 def _is_whole(store: Store, written: _Written) -> bool:
     try:
         found = store.read(written.array, written.lead, written.window)
-    except (OSError, ValueError, RuntimeError):
+    except (InvalidInputError, ReadError):
         return False
     return checksum(found) == written.checksum

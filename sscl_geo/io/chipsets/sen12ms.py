@@ -20,7 +20,7 @@ from rasterio.errors import RasterioIOError
 from scipy.ndimage import label
 
 from sscl_geo import plugins
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.frozen import digest
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.legend import Legend
@@ -132,7 +132,7 @@ def _bands(path: Path, count: int, side: int) -> Float32[np.ndarray, "band y x"]
         with rasterio.open(path, driver="GTiff") as dataset:
             pixels: np.ndarray = dataset.read().astype(np.float32)
     except RasterioIOError as error:
-        raise InvalidInputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InvalidInputError(f"{path} cannot be read: {brief(error)}") from None
     if pixels.shape != (count, side, side):
         raise InvalidInputError(f"{path}: shape {pixels.shape} must be {(count, side, side)}")
     return pixels

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import BatchNorm2d, Conv2d, Module, Sequential
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.resnet import ResNet
@@ -63,7 +63,7 @@ def _loaded(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         raise InvalidInputError(
-            f"init imagenet: {path} is no state dictionary: {str(error).splitlines()[0]}"
+            f"init imagenet: {path} is no state dictionary: {brief(error)}"
         ) from None
     return state
 

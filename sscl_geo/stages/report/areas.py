@@ -1,6 +1,5 @@
 """How much of each class there is: by counting pixels, and by an assessment."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import parse
+from sscl_geo.frozen import parse, read_json
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.areas import class_hectares
 from sscl_geo.io.cubes import Classes
@@ -58,7 +57,7 @@ def read_assessment(path: Path, mapped: Classes) -> AreaAssessment:
     if not path.is_file():
         raise InvalidInputError(f"{told}: no such file; make it with sscl-geo assess report")
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_json(path.read_bytes())
     except ValueError:
         raise InvalidInputError(f"{told}: is no JSON") from None
     if not isinstance(fields, dict):

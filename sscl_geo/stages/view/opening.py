@@ -128,8 +128,8 @@ def _names(places: Sequence[Location]) -> list[str]:
 
 def _opened_map(place: Location, name: str) -> ShownMap:
     store = Store.open(place, "map")
-    grids: tuple[Grid, ...] = GridsOf.validate_python(store.plan.content["grids"])
-    legend = Legend.model_validate(store.plan.content["legend"])
+    grids: tuple[Grid, ...] = store.kept("grids", GridsOf.validate_python)
+    legend = store.kept("legend", Legend.model_validate)
     known = store.names(f"{grids[0].zone}/{level_name(1)}")
     if LANDCOVER not in known:
         raise InvalidInputError(
