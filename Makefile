@@ -7,7 +7,11 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 SSCL_REALDATA ?= $(wildcard ../shared/realdata)
 export SSCL_REALDATA := $(if $(SSCL_REALDATA),$(abspath $(SSCL_REALDATA)))
 
-.PHONY: demo test lint clean
+# How often the long chaos kills in each of its tests, and how many inputs each fuzzer damages.
+KILLS ?= 100
+INPUTS ?= 1500
+
+.PHONY: demo test chaos audit sbom lint clean
 
 demo: $(VENV)/.demo
 	rm -rf demo-out
@@ -15,6 +19,20 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# An hour or two; the last line but those of pytest counts what was tried, and what was lost.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/chaos tests/fuzz tests/runtime/test_states.py tests/io/test_s3.py \
+		tests/stages/test_kills.py tests/stages/test_map.py tests/stages/test_training_faults.py \
+		-k "kill or chaos or fuzz or states or removed" --kills $(KILLS) --inputs $(INPUTS)
+
+# Known weaknesses of what is installed, asked of the Python Packaging Advisory Database.
+audit: $(VENV)/.demo
+	$(BIN)/uv tool run --with pip-audit pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
+
+# A software bill of materials (CycloneDX) of what is installed.
+sbom: $(VENV)/.demo
+	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py environment $(BIN)/python --output-file sbom.json
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

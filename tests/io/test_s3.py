@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -213,11 +214,11 @@ def test_a_reader_sees_whole_tiles_while_writers_are_killed(place: Location) -> 
 
 
 def test_killed_at_any_moment_of_its_making_a_store_is_absent_or_whole(
-    place: Location, tmp_path: Path
+    place: Location, tmp_path: Path, wanted: int, tally: Counter[str]
 ) -> None:
     expected = content(made(tmp_path / "map.zarr").path)
     rng, kills = random.Random(2), 0  # noqa: S311 - moments, not secrets
-    for number in range(5):
+    for number in range(max(5, 2 * wanted)):
         where = place.with_name(f"{number}.zarr")
         life = SPAWN.Process(target=make_slowly, args=(str(where), 1, 0))
         life.start()
@@ -232,6 +233,7 @@ def test_killed_at_any_moment_of_its_making_a_store_is_absent_or_whole(
         Store.open(where, "map").sweep()
         assert content(where) == expected
     assert kills >= 2
+    tally["kills while a store is made"] += kills
 
 
 class Wire(ThreadingHTTPServer):

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def alone(world: Any, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Alon
 
 
 def test_a_driver_killed_at_random_moments(
-    alone: Alone, tmp_path: Path, content: Content, wanted: int
+    alone: Alone, tmp_path: Path, content: Content, wanted: int, tally: Counter[str]
 ) -> None:
     kills, number = 0, 0
     while kills < wanted:
@@ -72,13 +73,16 @@ def test_a_driver_killed_at_random_moments(
         assert content(out) == content(alone.cube)
         number += 1
         assert number <= wanted, "the machine is too quick for the moments"
+    tally["kills of a driver"] += kills
 
 
 def test_a_driver_killed_at_random_moments_that_writes_to_a_bucket(
-    alone: Alone, s3: str, content: Content
+    alone: Alone, s3: str, content: Content, wanted: int, tally: Counter[str]
 ) -> None:
     out, rng, kills = location(f"{s3}/killed/cube.zarr"), random.Random(3), 0  # noqa: S311
-    for _ in range(3):
+    for number in range(max(3, wanted)):
+        if number % 10 == 9:
+            out.delete()
         life = SPAWN.Process(target=run, args=(alone.request, out, Machines()))
         before = out.names()
         life.start()
@@ -90,6 +94,7 @@ def test_a_driver_killed_at_random_moments_that_writes_to_a_bucket(
         life.join()
     ingest(alone.request, out, Machines())
     assert kills >= 1
+    tally["kills of a driver"] += kills
     assert content(out) == content(alone.cube)
 
 
@@ -141,6 +146,7 @@ def test_workers_and_scheduler_killed_at_random_moments(
     content: Content,
     scheduler: Callable[[], Cluster],
     wanted: int,
+    tally: Counter[str],
 ) -> None:
     rng, out, kills = random.Random(1), tmp_path / "cube.zarr", 0  # noqa: S311
     for victim in ("worker", "scheduler") * max(wanted // 6, 1):
@@ -155,4 +161,5 @@ def test_workers_and_scheduler_killed_at_random_moments(
         assert not life.is_alive()
     ingest(alone.request, out, Machines())
     assert kills >= 1
+    tally["kills of workers and schedulers"] += kills
     assert content(out) == content(alone.cube)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -145,8 +146,9 @@ def assert_alike(one: Path, other: Path) -> None:
 
 
 def test_a_rank_killed_in_an_epoch_is_replaced(
-    training: Training, undisturbed: Path, tmp_path: Path
+    training: Training, undisturbed: Path, tmp_path: Path, tally: Counter[str]
 ) -> None:
+    tally["kills of ranks, nodes and drivers of training"] += 1
     out = tmp_path / "model"
     with training.beside(out, training.ranks(2)) as trained:
         behind = strike(out, kill_a_rank)
@@ -156,8 +158,9 @@ def test_a_rank_killed_in_an_epoch_is_replaced(
 
 
 def test_a_node_removed_in_an_epoch_is_waited_for(
-    training: Training, undisturbed: Path, tmp_path: Path
+    training: Training, undisturbed: Path, tmp_path: Path, tally: Counter[str]
 ) -> None:
+    tally["kills of ranks, nodes and drivers of training"] += 1
     out, (lost,) = tmp_path / "model", training.cluster.worker_nodes
     with training.beside(out, training.ranks(2)) as trained:
         behind = strike(out, lambda: training.cluster.remove_node(lost, allow_graceful=False))
@@ -182,8 +185,9 @@ def kill_a_driver(driver: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_driver_killed_in_an_epoch_is_run_again(
-    training: Training, undisturbed: Path, tmp_path: Path
+    training: Training, undisturbed: Path, tmp_path: Path, tally: Counter[str]
 ) -> None:
+    tally["kills of ranks, nodes and drivers of training"] += 1
     out, study, learned = tmp_path / "model", tmp_path / "study.yaml", training.learned
     study.write_text(yaml.safe_dump(training.study.model_dump(mode="json")))
     command = [
