@@ -11,7 +11,7 @@ from sscl_geo.redaction import keep_secrets_out_of_logs, without_secrets
 
 EXTRAS = {
     "train": ("torch", "ray", "tensorboardX", "skimage"),
-    "dask": ("dask", "distributed"),
+    "dask": ("cryptography", "dask", "distributed"),
     "demo": ("jinja2", "matplotlib", "PIL", "sklearn", "starlette", "uvicorn"),
 }
 """Modules that each extra of the package installs."""

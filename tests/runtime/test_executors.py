@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]
 import dask
+import distributed
 import pytest
 from distributed.security import Security
 
@@ -95,6 +96,21 @@ def test_a_unit_that_kills_its_workers_fails_alone() -> None:
     assert set(found) == {unit.key for unit in units}
     assert [key for key, outcome in found.items() if outcome.status != "done"] == ["epsg32633/1/1"]
     assert "KilledWorker" in found["epsg32633/1/1"].cause
+
+
+@pytest.mark.cluster
+def test_a_local_cluster_takes_nobody_without_its_certificate() -> None:
+    with dask_executor._client(Machines(executor="dask", workers=1)) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert client.submit(sum, [1, 2]).result() == 3
+        strangers = [
+            address,
+            address.replace("tls://", "tcp://"),
+        ]
+        for stranger in strangers:
+            with pytest.raises((OSError, TypeError, ValueError)):
+                distributed.Client(stranger, timeout=2)
 
 
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import dask
 from distributed import Client, Future, LocalCluster, wait
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from sscl_geo.errors import ClusterError, InvalidInputError
@@ -182,8 +183,12 @@ def worker_bytes(machines: Machines) -> int:
 def _client(machines: Machines) -> Iterator[Client]:
     if machines.address is None:
         with (
+            # Other users of this machine reach its loopback too; they have no certificate.
             LocalCluster(
-                n_workers=machines.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+                n_workers=machines.workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                security=Security.temporary(),
             ) as cluster,
             Client(cluster) as client,
         ):
