@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]
 import dask
-import distributed
 import pytest
+from distributed import Client
 from distributed.security import Security
 
 from sscl_geo import plugins
@@ -101,16 +101,12 @@ def test_a_unit_that_kills_its_workers_fails_alone() -> None:
 @pytest.mark.cluster
 def test_a_local_cluster_takes_nobody_without_its_certificate() -> None:
     with dask_executor._client(Machines(executor="dask", workers=1)) as client:
-        address = client.scheduler.address
+        address = str(client.scheduler_info()["address"])
         assert address.startswith("tls://127.0.0.1:")
         assert client.submit(sum, [1, 2]).result() == 3
-        strangers = [
-            address,
-            address.replace("tls://", "tcp://"),
-        ]
-        for stranger in strangers:
+        for stranger in (address, address.replace("tls://", "tcp://")):
             with pytest.raises((OSError, TypeError, ValueError)):
-                distributed.Client(stranger, timeout=2)
+                Client(stranger, timeout=2)  # type: ignore[no-untyped-call]
 
 
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
