@@ -57,7 +57,9 @@ class FileJournal:
 
     def _cut_torn_line(self) -> None:
         content = self._path.read_bytes()
-        os.truncate(self._path, content.rfind(b"\n") + 1)
+        # Only what is torn: lines of another command may have come since.
+        if content and not content.endswith(b"\n"):
+            os.truncate(self._path, content.rfind(b"\n") + 1)
         self._is_whole = True
 
 
