@@ -575,16 +575,18 @@ def repair(
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
-    """Do the failed and missing units of a cube or map again, and only these."""
+    """Do the failed and missing units of a cube, map or change again, and only these."""
     from sscl_geo.io.plan import read_plan
+    from sscl_geo.stages.change import resume as resume_change
     from sscl_geo.stages.ingest import resume as resume_ingest
     from sscl_geo.stages.map import resume as resume_map
 
     path, machines = location(store), machines_of(executor, workers, dask)
     plan = read_plan(path)
-    resume = {"cube": resume_ingest, "map": resume_map}.get(plan.kind if plan else "")
+    known = {"cube": resume_ingest, "map": resume_map, "change": resume_change}
+    resume = known.get(plan.kind if plan else "")
     if resume is None:
-        raise InvalidInputError(f"{store}: is no cube or map; give the path of one")
+        raise InvalidInputError(f"{store}: is no {', '.join(known)}; give the path of one")
     summary = resume(path, machines)
     print(f"{store}: {summary.now} units done now, {summary.done} in all, {summary.empty} empty")
 

@@ -10,6 +10,9 @@ from sscl_geo.frozen import Frozen, canonical_json, parse, read_json
 from sscl_geo.io.location import AnyLocation, Location, location
 
 PLAN = "plan.json"
+SOURCES = "sources.json"
+"""Where a store's inputs stood when it was last made; no part of what it is."""
+
 CLAIM = "claim.json"
 """Who is making a store in a bucket; see `sscl_geo.io.claim`."""
 
@@ -69,6 +72,21 @@ def read_plan(place: AnyLocation) -> Plan | None:
             f"{store} exists and is not a store of this package; choose another path"
         ) from None
     return parse(Plan, fields, str(store / PLAN))
+
+
+def read_sources(place: AnyLocation, *names: str) -> tuple[Location, ...]:
+    """Return where named inputs of a store stood.
+
+    Raises:
+        InvalidInputError: The store does not say it.
+    """
+    try:
+        fields = read_json((location(place) / SOURCES).read_bytes())
+        return tuple(location(fields[name]) for name in names)  # type: ignore[index]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InvalidInputError(
+            f"{place} does not say what it was made of ({SOURCES}); run the command that made it"
+        ) from None
 
 
 def made_by_another(place: AnyLocation) -> PlanConflictError:

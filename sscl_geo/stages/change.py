@@ -19,7 +19,7 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.maps import CONFIDENCE, layer_path, level_name
-from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
 from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.records import Record, table_csv
 from sscl_geo.io.store import Store
@@ -66,6 +66,7 @@ def make_change(
     check_comparable(old, new)
     store = _store(out, _plan(old, new), old.grids, old.legend)
     job = Job(before=old.path.resolve(), after=new.path.resolve(), out=store.path.resolve())
+    store.put(SOURCES, job.model_dump_json(include={"before", "after"}).encode())
     stage = Stage(
         plan=partial(tile_units, old.grids),
         prepare=store.sweep,
@@ -74,6 +75,18 @@ def make_change(
         memory=partial(_unit_bytes, old.grids),
     )
     return execute(stage, journal(out), machines, "change")
+
+
+def resume(out: AnyLocation, machines: Machines) -> Summary:
+    """Finish a comparison from what it knows of itself.
+
+    Raises:
+        InvalidInputError: It does not say where its maps are, or they have gone.
+        PlanConflictError: They have changed.
+        HolesError: Tiles failed.
+    """
+    before, after = read_sources(out, "before", "after")
+    return make_change(before, after, out, machines)
 
 
 def change_unit(job: Job, unit: TileUnit) -> Evidence:

@@ -1,6 +1,5 @@
 """From a model and a cube to a wall-to-wall map: one unit maps one tile."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,9 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import Layout
-from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.maps import finish_levels, map_layout, write_coverage
-from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
 from sscl_geo.io.publish.classes import publish_landcover
 from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.store import Store
@@ -32,7 +31,6 @@ from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 __all__ = ["Inference", "make_map"]
 
 VERSION = 2
-SOURCES = "sources.json"
 """Where the cube and the model of a map are; they may move without changing the map."""
 
 
@@ -99,17 +97,11 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         HolesError: Tiles failed.
     """
     plan = read_plan(out)
-    try:
-        fields = json.loads((location(out) / SOURCES).read_bytes())
-        cube, model = location(fields["cube"]), Path(fields["model"])
-    except (OSError, ValueError, KeyError):
-        raise InvalidInputError(
-            f"{out} does not say what it was made of ({SOURCES}); run the command that made it"
-        ) from None
+    cube, model = read_sources(out, "cube", "model")
     told = {} if plan is None else plan.arguments
     tile_px = None if plan is None else int(str(told["tile_px"]))
     inference = Inference.model_validate(told.get("inference", {}))
-    return make_map(cube, model, out, machines, tile_px, inference)
+    return make_map(cube, Path(model.key), out, machines, tile_px, inference)
 
 
 def _stage(

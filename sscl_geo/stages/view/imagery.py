@@ -1,18 +1,14 @@
 """The imagery beneath a map: periods of a cube, in natural colours or by radar."""
 
-import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sscl_geo.errors import InvalidInputError, SsclGeoError
+from sscl_geo.errors import InvalidInputError, SsclGeoError, brief
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
 from sscl_geo.io.cubes import Cube
-from sscl_geo.io.location import Location, location
-from sscl_geo.io.plan import Plan
+from sscl_geo.io.location import Location
+from sscl_geo.io.plan import Plan, read_sources
 from sscl_geo.io.views import View
-
-SOURCES = "sources.json"
-"""Where a map says what it was made of."""
 
 
 class Imagery(NamedTuple):
@@ -33,10 +29,8 @@ def own_cube(place: Location, plan: Plan) -> tuple[Cube | None, str]:
     """
     try:
         cube = Cube.open(_named(place))
-    except SsclGeoError as error:
-        return None, f"no imagery: {error}"
-    except (OSError, ValueError, KeyError):
-        return None, "no imagery: the map does not say where its cube is; name one with --cube"
+    except (SsclGeoError, OSError) as error:
+        return None, f"no imagery: {brief(error)}; or name a cube with --cube"
     if cube.store.plan.digest != plan.arguments.get("cube"):
         return None, f"no imagery: {cube.path} has changed since the map was made of it"
     return cube, ""
@@ -49,7 +43,7 @@ def _named(place: Location) -> Location:
         InvalidInputError: In a bucket that is not the map's own: a map may come from strangers, and
             a request would carry credentials there.
     """
-    named = location(json.loads((place / SOURCES).read_bytes())["cube"])
+    (named,) = read_sources(place, "cube")
     if named.root not in ("", place.root):
         raise InvalidInputError(
             f"{named} is in a bucket that is not the map's; name it with --cube"
