@@ -597,10 +597,14 @@ def serve(
     port: Annotated[int, typer.Option(help="Port of the API; files get the next one.")] = 7822,
 ) -> None:
     """Serve a static catalogue as a STAC API and range-capable files, on loopback."""
+    import signal
+    import sys
     import time
 
     from sscl_geo.demo.serve import served
 
+    # So that its servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with served(catalog, port) as urls:
         print(f"STAC API {urls.api}  files {urls.files}  (Ctrl-C ends)", flush=True)
         try:

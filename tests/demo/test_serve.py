@@ -1,6 +1,10 @@
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -40,3 +44,19 @@ def test_files_are_served_by_ranges(tmp_path: Path) -> None:
     with served_files(tmp_path) as url:
         answer = requests.get(f"{url}/a.txt", headers={"Range": "bytes=2-3"}, timeout=5)
     assert (answer.status_code, answer.text) == (206, "cd")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_ends_with_all_its_servers(catalog: Path, ending: signal.Signals) -> None:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "sscl_geo.cli", "serve", str(catalog), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert f"STAC API http://{HOST}:{port}" in server.stdout.readline()
+        family = psutil.Process(server.pid).children(recursive=True)
+        server.send_signal(ending)
+        server.wait(30)
+    assert len(family) >= 2
+    assert not psutil.wait_procs(family, timeout=10)[1]
