@@ -1,7 +1,10 @@
+import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -21,12 +24,25 @@ def catalog(tmp_path: Path) -> Path:
     return path
 
 
+def free_pair() -> int:
+    """Return a free port with free neighbours, none of those that systems give to clients."""
+    ports = random.Random(os.getpid())  # noqa: S311 - no secret
+    while True:
+        port = ports.randrange(20_000, 30_000)
+        with socket.socket() as before, socket.socket() as here, socket.socket() as after:
+            with suppress(OSError):
+                before.bind((HOST, port - 1))
+                here.bind((HOST, port))
+                after.bind((HOST, port + 1))
+                return port
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_port_of_another_server_is_refused(catalog: Path, which: int) -> None:
     with socket.socket() as other:
-        other.bind((HOST, 0))
+        port = free_pair()
+        other.bind((HOST, port))
         other.listen()
-        port = other.getsockname()[1]
         with (
             pytest.raises(InvalidInputError, match=rf"--port: {HOST}:{port} .*in use"),
             served(catalog, port - which),
@@ -48,9 +64,7 @@ def test_files_are_served_by_ranges(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_with_all_its_servers(catalog: Path, ending: signal.Signals) -> None:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_pair()
     command = [sys.executable, "-m", "sscl_geo.cli", "serve", str(catalog), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
