@@ -89,7 +89,7 @@ class TrainingError(SsclGeoError):
 
 def brief(error: BaseException) -> str:
     """Return what an error says as one short line, or its kind if it says nothing."""
-    text = str(error).strip() or type(error).__name__
+    text = without_secrets(str(error)).strip() or type(error).__name__
     return text.splitlines()[0].encode("utf-8", "replace").decode()[:200]
 
 
@@ -99,13 +99,16 @@ def readable(what: str, kind: type[SsclGeoError] = InvalidInputError) -> Iterato
 
     Args:
         what: Names it.
-        kind: The error raised; errors of the user's kind pass as they are.
+        kind: The error raised; errors of the user's kind pass as they are, and so do those of the
+            machine, whose memory is short or whose disk is closed.
     """
     try:
         yield
-    except (SsclGeoError, FileNotFoundError):
+    except (SsclGeoError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            raise
         raise kind(f"{what} cannot be read, it is damaged: {brief(error)}") from None
 
 
@@ -120,7 +123,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except SsclGeoError as error:
-        _end(f"error: {error}", error.exit_code)
+        _end(f"error: {without_secrets(str(error))}", error.exit_code)
     except ModuleNotFoundError as error:
         extra = _extra(error.name or "")
         if extra is None:

@@ -16,22 +16,27 @@ HIDDEN = "[hidden]"
 SHORTEST = 8
 """Characters of the shortest value of the environment that is taken for a secret."""
 
-_VARIABLE = re.compile(
-    r"SECRET|TOKEN|PASSWORD|CREDENTIAL|(?:ACCESS|API|SUBSCRIPTION)_?KEY", re.IGNORECASE
-)
+_VARIABLE = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|KEY$", re.IGNORECASE)
 _PLACE = re.compile(r"(?:PATH|FILE|DIR|URI|URL)$", re.IGNORECASE)
-_ADDRESS_USER = re.compile(r"(://)[^/\s@\"']+@")
-_HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|ocp-apim-subscription-key)"
-    r"([\"']?\s*[:=,]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;)]+",
+_NAME = (
+    r"(?:sig|signature|(?:access_?|auth_?|id_?|refresh_?|session_?)?token|x-(?:amz|goog)-[\w-]{1,40}|"
+    r"[\w-]{0,40}(?:secret|password|passwd|(?:access|account|api|subscription)[_-]?key)[\w-]{0,40})"
+)
+_ADDRESS_USER = re.compile(r"(://)[^/\s@\"']{1,300}@")
+_ASSIGNED = re.compile(
+    rf"((?:(?<![\w-])|(?<=%3F)|(?<=%26)){_NAME}(?:=|%3D)|[?&]key=)[^&\s\"'<>,;)\]}}]+",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"\b(bearer)\s+[\w.~+/-]{8,}=*", re.IGNORECASE)
-_PARAMETER = re.compile(
-    r"([?&](?:se|sig|sk\w*|sp|sr|st|sv|key|api_?key|subscription-key)|"
-    r"\b(?:\w*token|signature|password|secret|awsaccesskeyid|x-(?:amz|goog)-[\w-]+))"
-    r"=[^&\s\"'<>)\]}]+",
+_QUOTED = re.compile(rf"([\"']{_NAME}[\"']\s{{0,9}}:\s{{0,9}}[\"'])[^\"']+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b((?:(?:proxy-)?authorization|x-api-key|api-key|ocp-apim-subscription-key|"
+    r"x-amz-security-token)(?:[\"']?\s{0,9}[:=]\s{0,9}[\"']?|[\"'],\s{0,9}[\"']))"
+    r"(?:(?:bearer|basic)\s{1,9})?[^\s\"',;)]+",
     re.IGNORECASE,
+)
+_COOKIE = re.compile(r"\b((?:set-)?cookie[\"']?\s{0,9}:\s{0,9}[\"']?)[^\r\n\"']+", re.IGNORECASE)
+_BEARER = re.compile(
+    r"\b((?:bearer|basic)\s{1,9})(?=[\w.~+/-]{0,200}\d)[\w.~+/-]{12,}=*", re.IGNORECASE
 )
 
 
@@ -43,10 +48,10 @@ def without_secrets(text: str) -> str:
     """
     for secret in _of_environment():
         text = text.replace(secret, HIDDEN)
-    text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
-    text = _BEARER.sub(rf"\1 {HIDDEN}", text)
     text = _ADDRESS_USER.sub(rf"\1{HIDDEN}@", text)
-    return _PARAMETER.sub(rf"\1={HIDDEN}", text)
+    for pattern in (_HEADER, _COOKIE, _BEARER, _QUOTED, _ASSIGNED):
+        text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
 
 
 def keep_secrets_out_of_logs() -> None:
@@ -76,11 +81,14 @@ def _clean_record(
     record = make(*args, **fields)
     try:
         told = record.getMessage()
-    except (TypeError, ValueError):
-        # The arguments do not fit, which the handler would report with all of them.
-        told = str(record.msg)
-    record.msg, record.args = without_secrets(told), None
+    except Exception:  # noqa: BLE001 - the handler reports it, and must not show the arguments
+        told, record.args = str(record.msg), None
+    clean = without_secrets(told)
+    if clean != told or record.args is None:
+        record.msg, record.args = clean, None
     if record.exc_info:
         # A formatter takes this text in place of one of its own.
         record.exc_text = without_secrets(logging.Formatter().formatException(record.exc_info))
+    if record.stack_info:
+        record.stack_info = without_secrets(record.stack_info)
     return record

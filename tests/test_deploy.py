@@ -32,7 +32,7 @@ def pods(document: Raw) -> list[Raw]:
     if document["kind"] == "RayJob":
         cluster = spec["rayClusterSpec"]
         groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-        return [group["template"] for group in groups]
+        return [spec["submitterPodTemplate"], *(group["template"] for group in groups)]
     return [spec["template"]] if "template" in spec else []
 
 
@@ -69,6 +69,7 @@ class RayJobSpec(Strict):
 
     entrypoint: str
     submissionMode: Literal["K8sJobMode", "HTTPMode", "SidecarMode"]  # noqa: N815
+    submitterPodTemplate: Raw  # noqa: N815
     shutdownAfterJobFinishes: bool  # noqa: N815
     backoffLimit: int  # noqa: N815
     rayClusterSpec: RayClusterSpec  # noqa: N815

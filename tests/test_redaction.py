@@ -1,3 +1,4 @@
+import faulthandler
 import io
 import logging
 from collections.abc import Iterator
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sscl_geo.errors import readable, reported
 from sscl_geo.redaction import HIDDEN, keep_secrets_out_of_logs, without_secrets
 
 PLANTED = "pLanTed0123456789"
@@ -25,6 +27,17 @@ LEAKS = [
     f"token={PLANTED}",
     f"access_token={PLANTED}",
     f"/search?api_key={PLANTED}&limit=3",
+    f"sig={PLANTED}&se=2030",
+    f"a?v=1&amp;sig={PLANTED}",
+    f"next=https%3A%2F%2Fx%3Fsig%3D{PLANTED}",
+    f'{{"token": "{PLANTED}", "msft:expiry": "2030"}}',
+    f"{{'password': '{PLANTED}'}}",
+    f"X-Amz-Security-Token: {PLANTED}",
+    f"Cookie: a=1; session={PLANTED}",
+    f"api-key: {PLANTED}",
+    f"AccountName=x;AccountKey={PLANTED};",
+    f"AWS_SECRET_ACCESS_KEY={PLANTED}",
+    f"('Authorization', 'Bearer {PLANTED}')",
 ]
 
 
@@ -41,6 +54,11 @@ PLAIN = [
     "the key 'sig' is missing",
     "tokens are renewed by the server's clock",
     "st=3 of 4",
+    "a cookie, which is sweet",
+    "the authorization, given",
+    "bearer certificate of someone",
+    "max_token=5, loss=2",
+    "key=epsg32633/0/0",
 ]
 
 
@@ -49,10 +67,36 @@ def test_plain_text_stays(text: str) -> None:
     assert without_secrets(text) == text
 
 
+@pytest.mark.parametrize(
+    "piece", ["x-amz-", "secret", "sig=", "token", "authorization: ", "bearer ", "://", "key_", "a"]
+)
+def test_a_long_text_is_cleaned_in_no_time(piece: str) -> None:
+    faulthandler.dump_traceback_later(30, exit=True)
+    without_secrets(piece * 20_000)
+    faulthandler.cancel_dump_traceback_later()
+
+
 @given(st.text(max_size=200))
 def test_hiding_again_changes_nothing(text: str) -> None:
     clean = without_secrets(text)
     assert without_secrets(clean) == clean
+
+
+def test_an_error_of_a_library_that_becomes_ours_is_clean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CDSE_KEY", PLANTED)
+    for error in (ValueError(f"a?sig={PLANTED}"), OSError(f"the key {PLANTED} is wrong")):
+        with pytest.raises(SystemExit), reported(), readable("x.json"):
+            raise error
+    said = capsys.readouterr().err
+    assert PLANTED not in said
+    assert said.count("error: x.json cannot be read") == 2
+    with pytest.raises(SystemExit), reported():
+        raise KeyError(PLANTED)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert PLANTED not in said
 
 
 def test_what_the_environment_keeps_secret_is_hidden_wherever_it_stands(

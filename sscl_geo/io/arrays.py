@@ -25,6 +25,8 @@ def check_array(array: "zarr.Array[Any]", told: str) -> None:
         InvalidInputError: It holds other than numbers or plain text, has a codec of another kind,
             or chunks beyond any use.
     """
+    if array.metadata.zarr_format != 3:  # noqa: PLR2004 - of others, codecs stand elsewhere
+        raise InvalidInputError(f"{told} is of Zarr's format 2, which is not read")
     if array.dtype.kind not in "biufT" or array.dtype.itemsize > 16:  # noqa: PLR2004 - bytes of text's handle
         raise InvalidInputError(f"{told} names the type {array.dtype}, which is not read")
     chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from sscl_geo.errors import CatalogError, SsclGeoError
+from sscl_geo.errors import CatalogError, SsclGeoError, UntrustedHrefError
 from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene, newest
@@ -147,7 +147,7 @@ def _by_pixels(
     def judge(scene: Scene) -> Scene | Refusal:
         try:
             return witnessed(scene, place.offset_rule(scene.collection), sign, place.nodata)
-        except CatalogError as error:
+        except (CatalogError, UntrustedHrefError) as error:
             return Refusal(scene.id, str(error))
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -29,7 +29,7 @@ class PublicAdapter(HTTPAdapter):
     """
 
     def __init__(self, private_hosts: tuple[str, ...] = (), **options: Any) -> None:  # noqa: ANN401 - requests' options
-        self._private_hosts = private_hosts
+        self._private_hosts = tuple(name.lower().rstrip(".") for name in private_hosts)
         super().__init__(**options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - requests' interface

@@ -37,9 +37,11 @@ class Store:
     def __init__(self, path: AnyLocation, plan: Plan) -> None:
         self.path = location(path)
         self.plan = plan
-        with reached(str(path)), readable(f"{path}: its Zarr metadata"):
+        with readable(f"{path}: its Zarr metadata"), reached(str(path)):
             zarr_store = self.path.zarr_store()
-            self._root = zarr.open_group(zarr_store, mode="r+", use_consolidated=False)
+            self._root = zarr.open_group(
+                zarr_store, mode="r+", zarr_format=3, use_consolidated=False
+            )
         self._arrays: dict[str, ZarrArray] = {}
 
     @classmethod
@@ -92,7 +94,7 @@ class Store:
         """
         if path not in self._arrays:
             told = f"{self.path}/{path}: its Zarr metadata"
-            with reached(str(self.path)), readable(told):
+            with readable(told), reached(str(self.path)):
                 array = cast("ZarrArray", self._root[path])
                 check_array(array, told)
             self._arrays[path] = array
@@ -177,7 +179,7 @@ class Store:
             StoreError: The bucket cannot be reached.
         """
         told = f"{self.path}/{path}"
-        with reached(str(self.path)), readable(told, ReadError):
+        with readable(told, ReadError), reached(str(self.path)):
             array = self.array(path)
             height, width = array.shape[-2:]
             top, left = max(window.y, 0), max(window.x, 0)

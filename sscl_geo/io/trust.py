@@ -61,6 +61,7 @@ def _split(href: str) -> SplitResult:
 
 
 def _checked_host(href: str, host: str, hosts: tuple[str, ...]) -> str:
+    host = host.rstrip(".")
     if any(_meets(host.lower(), pattern.lower()) for pattern in hosts):
         return href
     raise UntrustedHrefError(

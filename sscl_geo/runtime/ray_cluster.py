@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import ray
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import ClusterError, InvalidInputError
 
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 AUTH_TOKEN_PATH = f"{AUTH_TOKEN}_PATH"
@@ -29,13 +29,14 @@ def joined(address: str | None, cpus: int) -> Iterator[None]:
 
     Raises:
         InvalidInputError: No cluster answers at the address.
+        ClusterError: None could be started here.
     """
     if ray.is_initialized():
         yield
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     is_own = where == "local"
-    is_asked_for = os.environ.get(AUTH_MODE, "token") == "token"
+    is_asked_for = os.environ.get(AUTH_MODE, "token").lower() == "token"
     if is_own and is_asked_for and not {AUTH_TOKEN, AUTH_TOKEN_PATH} & {*os.environ}:
         # Ray itself would keep one in the home folder, where other users can read it.
         os.environ[AUTH_TOKEN] = secrets.token_hex(32)
@@ -50,12 +51,14 @@ def joined(address: str | None, cpus: int) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = lines[-1][:300] if lines else type(error).__name__
+        if is_own:
+            raise ClusterError(f"no Ray cluster could be started here: {cause}") from None
         raise InvalidInputError(
             f"--ray {where}: no Ray cluster answers there ({cause}); start one, set "
             f"{AUTH_MODE}=token and {AUTH_TOKEN_PATH} if it asks for a token, or leave --ray out "
             "to use this machine"
         ) from None
-    if not is_own and os.environ.get(AUTH_MODE) != "token":
+    if os.environ.get(AUTH_MODE, "").lower() != "token":
         _log.warning(
             "the Ray cluster %s asks for no token: whoever reaches it can run code on it; set "
             "%s=token and %s on its nodes and here",

@@ -108,7 +108,7 @@ def _attempted(task: Callable[[UnitT], Evidence], unit: UnitT) -> Outcome:
         status: Literal["done", "empty"] = "empty" if evidence.get("empty") else "done"
         return Outcome(key=unit.key, status=status, evidence=evidence)
     except SsclGeoError as error:
-        cause = str(error)
+        cause = without_secrets(str(error))
     except Exception as error:  # noqa: BLE001 - one broken unit must not end the others
         cause = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:300]
     # A path may hold bytes that are not text; the ledger must take the cause all the same.

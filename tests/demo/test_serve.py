@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -29,12 +29,10 @@ def free_pair() -> int:
     ports = random.Random(os.getpid())  # noqa: S311 - no secret
     while True:
         port = ports.randrange(20_000, 30_000)
-        with socket.socket() as before, socket.socket() as here, socket.socket() as after:
-            with suppress(OSError):
-                before.bind((HOST, port - 1))
-                here.bind((HOST, port))
-                after.bind((HOST, port + 1))
-                return port
+        with suppress(OSError), ExitStack() as stack:
+            for number in (port - 1, port, port + 1):
+                stack.enter_context(socket.socket()).bind((HOST, number))
+            return port
 
 
 @pytest.mark.parametrize("which", [0, 1])

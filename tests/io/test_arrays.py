@@ -1,12 +1,14 @@
 """Zarr metadata of strangers: arrays that this package could not have written are not read."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Grid, Window
@@ -46,6 +48,22 @@ def long_text(document: Raw) -> None:
 
 def raw_bytes(document: Raw) -> None:
     document["data_type"], document["fill_value"] = "r8000000", []
+
+
+def test_an_array_of_another_format_is_not_read(tmp_path: Path) -> None:
+    out = draw_map(tmp_path / "map.zarr", [GRID], drawn(np.full((252, 252), 10, np.uint8)))
+    shutil.rmtree(out / ARRAY)
+    old = zarr.create_array(out / ARRAY, shape=(252, 252), dtype="uint8", zarr_format=2)
+    old[...] = 10
+    with pytest.raises(InvalidInputError, match="landcover: its Zarr metadata"):
+        Store.open(out, "map").read(ARRAY, (), Window(0, 0, 9, 9))
+
+
+def test_a_store_that_lost_its_root_is_told(tmp_path: Path) -> None:
+    out = draw_map(tmp_path / "map.zarr", [GRID], drawn(np.full((252, 252), 10, np.uint8)))
+    (out / "zarr.json").unlink()
+    with pytest.raises(InvalidInputError, match="its Zarr metadata cannot be read"):
+        Store.open(out, "map")
 
 
 @pytest.mark.parametrize(

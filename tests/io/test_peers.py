@@ -26,7 +26,7 @@ def test_a_question_to_a_name_that_leads_inside_is_not_sent(name: str, serve: An
     with pytest.raises(UntrustedHrefError, match=r"leads to 127\.0\.0\.1, in a private network"):
         Transport(url).ask(Request(url))
     assert server.asked == []
-    assert Transport(url, private_hosts=(name,)).ask(Request(url)).content == {"told": 1}
+    assert Transport(url, private_hosts=(name.upper(),)).ask(Request(url)).content == {"told": 1}
     assert Transport(server.url).ask(Request(server.url)).content == {"told": 1}
 
 

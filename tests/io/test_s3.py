@@ -27,6 +27,7 @@ from sscl_geo.io.location import Location, location
 from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import CLAIM, Plan, read_plan
 from sscl_geo.io.store import Store
+from sscl_geo.stages.upkeep import verify
 
 GRID = Grid(crs="EPSG:32633", origin=(500040, 5800020), shape=(510, 510), tile_px=256)
 LEGEND = Legend(
@@ -270,7 +271,7 @@ class Passing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_PUT = do_HEAD = do_GET  # noqa: N815 - the library's names
+    do_PUT = do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815 - the library's names
 
     def reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -324,6 +325,25 @@ def test_what_cannot_be_reached_is_told_in_one_line_without_secrets(
                 task()
             assert "\n" not in str(told.value)
             assert "a-secret-of-the-tests" not in str(told.value)
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_store_that_goes_out_of_reach_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sscl_geo.io.client.RETRIES", 1)
+    with wired(monkeypatch, 0, is_answer=False) as bucket:
+        place = location(f"{bucket}/map.zarr")
+        store = made(place)
+    # The server of the proxy has ended, and its client is still in use.
+    for act in (
+        lambda: store.read(LANDCOVER, (), WHOLE),
+        lambda: Store.open(place, "map"),
+        lambda: Store(place, plan()),
+        lambda: verify(place),
+    ):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            act()
 
 
 def test_two_journals_overwrite_nothing(place: Location) -> None:

@@ -86,6 +86,9 @@ def test_a_plain_address_of_a_known_host_is_taken_as_it_is(href: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.5", "169.254.169.254", "[::1]", "localhost"])
 def test_an_address_of_a_private_network_is_read_only_if_it_is_named_itself(host: str) -> None:
     href = f"http://{host}/a.tif"
+    dotted = f"http://{host}./a.tif"
+    with pytest.raises(UntrustedHrefError):
+        checked_href(dotted, ("*",), None)
     for patterns in (("*",), ("1*",), ("loc*",), ("[::]*", "::*")):
         with pytest.raises(UntrustedHrefError, match="not among the hosts"):
             checked_href(href, patterns, None)

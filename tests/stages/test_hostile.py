@@ -1,6 +1,7 @@
 """Hostile catalogues: a real API whose answers a proxy turns into attacks, and a server that must
 not be reached."""
 
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from sscl_geo import plugins
 from sscl_geo.demo.serve import Served, served
-from sscl_geo.errors import HolesError
+from sscl_geo.errors import CatalogError, HolesError, UntrustedHrefError
+from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.catalog import search
 from sscl_geo.io.profile import source
@@ -116,6 +118,46 @@ def test_a_name_of_a_known_pattern_that_leads_inside_is_a_hole_and_reads_nothing
     request = world.request(datetime=APRIL, period="P1M", **changes)
     with pytest.raises(HolesError, match=r"leads to 127\.0\.0\.1, in a private network"):
         ingest(request, tmp_path / "cube.zarr", Machines())
+    assert trap.canary.asked == []
+
+
+def test_an_item_whose_pixels_lead_inside_is_refused_and_the_others_are_taken(
+    world: Any, trap: Trap
+) -> None:
+    honest = f"{trap.urls.files}/sentinel-2-l2a/S2A_MSIL2A_20240407"
+    trap.say(honest, f"http://127.1:{trap.canary.port}/x/S2A_MSIL2A_20240407")
+    catalogue = source(trap.api.url)
+    wide = catalogue.replace(profile=catalogue.profile.replace(hosts=("127.*", "127.0.0.1")))
+    found = search(wide, SENSOR, world.bbox, parse_interval(APRIL), ask_pixels=True)
+    assert found.refusals
+    assert all("in a private network" in refusal.cause for refusal in found.refusals)
+    assert found.scenes
+    assert trap.canary.asked == []
+
+
+@pytest.mark.parametrize("attack", ["child", "item", "out", "file"])
+def test_a_catalogue_on_disk_leads_nowhere_else(trap: Trap, tmp_path: Path, attack: str) -> None:
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"type": "Catalog", "id": "pLanTed"}')
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    inside = f"http://127.0.0.1:{trap.canary.port}/latest/meta-data"
+    rel, href = {
+        "child": ("child", inside),
+        "item": ("item", inside),
+        "out": ("child", "../secret.json"),
+        "file": ("item", f"file://{secret}"),
+    }[attack]
+    document = {
+        "type": "Catalog", "stac_version": "1.0.0", "id": "a", "description": "a",
+        "links": [{"rel": rel, "href": href}],
+    }  # fmt: skip
+    (folder / "catalog.json").write_text(json.dumps(document))
+    catalogue = source(str(folder / "catalog.json"))
+    with pytest.raises((CatalogError, UntrustedHrefError)) as error:
+        search(catalogue, SENSOR, BBox(0, 0, 1, 1), parse_interval(APRIL))
+    assert "pLanTed" not in str(error.value)
+    assert "cannot be read as a STAC catalogue" in str(error.value)
     assert trap.canary.asked == []
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from urllib.parse import urlsplit
 
+import cryptography  # noqa: F401 - for certificates; distributed tells too late if it is absent
 import dask
 from distributed import Client, Future, LocalCluster, wait
 from distributed.client import ClosedClientError
@@ -21,7 +22,7 @@ from distributed.comm.core import CommClosedError
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
-from sscl_geo.errors import ClusterError, InvalidInputError
+from sscl_geo.errors import ClusterError, InvalidInputError, brief
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
 TASKS_PER_THREAD = 8
@@ -156,7 +157,7 @@ def _alone(client: Client, task: Callable[[UnitT], Evidence], unit: UnitT) -> It
             break
         if future.status == "error":
             error = future.exception()
-            cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            cause = f"{type(error).__name__}: {brief(error)}"
             break
         found = _fetched(client, [future])
         if found:
@@ -196,8 +197,8 @@ def _client(machines: Machines) -> Iterator[Client]:
         return
     try:
         client = Client(machines.address, timeout=CONNECT_SECONDS)
-    except (OSError, TypeError, ValueError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        cause = brief(error)
         raise InvalidInputError(
             f"--dask {machines.address}: no scheduler answers there ({cause}); start one, name the "
             "certificates of a tls:// address in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
@@ -216,7 +217,7 @@ def _client(machines: Machines) -> Iterator[Client]:
 
 def _is_shut(address: str) -> bool:
     """Whether only this machine, or who has a certificate, reaches an address."""
-    parts = urlsplit(address)
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
     try:
         return parts.scheme == "tls" or ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:

@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from sscl_geo.errors import brief
 from sscl_geo.runtime.ray_cluster import joined, resources
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
@@ -45,7 +46,7 @@ def _outcome(reference: "ray.ObjectRef[Outcome]", key: str) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
-        cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        cause = f"{type(error).__name__}: {brief(error)}"
         return Outcome(key=key, status="failed", cause=cause)
 
 

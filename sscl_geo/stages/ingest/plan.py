@@ -32,7 +32,7 @@ from sscl_geo.io.trust import redacted
 from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
 from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
 
-VERSION = 2
+VERSION = 3
 SHOWN_REFUSALS = 5
 MARGIN_M = 2000
 """Metres beyond a tile from which masks and weights of its pixels may come."""
