@@ -148,8 +148,10 @@ def test_workers_and_scheduler_killed_at_random_moments(
     wanted: int,
     tally: Counter[str],
 ) -> None:
-    rng, out, kills = random.Random(1), tmp_path / "cube.zarr", 0  # noqa: S311
-    for victim in ("worker", "scheduler") * max(wanted // 6, 1):
+    rng, kills = random.Random(1), 0  # noqa: S311 - moments, not secrets
+    for number, victim in enumerate(("worker", "scheduler") * max(wanted // 6, 1)):
+        # A store takes two strikes, and the next is another: what is done already cannot be struck.
+        out = tmp_path / f"{number // 2}.zarr"
         cluster = scheduler()
         machines = Machines(executor="dask", address=cluster.address)
         life = SPAWN.Process(target=run, args=(alone.request, out, machines))
@@ -159,7 +161,8 @@ def test_workers_and_scheduler_killed_at_random_moments(
         cluster.kill(victim, rng)
         life.join(60)
         assert not life.is_alive()
-    ingest(alone.request, out, Machines())
+        if number % 2:
+            ingest(alone.request, out, Machines())
+            assert content(out) == content(alone.cube)
     assert kills >= 1
     tally["kills of workers and schedulers"] += kills
-    assert content(out) == content(alone.cube)
