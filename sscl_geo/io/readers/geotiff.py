@@ -15,7 +15,7 @@ from sscl_geo.errors import ReadError
 from sscl_geo.geo.grid import Block
 from sscl_geo.io.answers import Span
 from sscl_geo.io.dataset import Dataset
-from sscl_geo.io.gdal import SETTINGS, set_environment
+from sscl_geo.io.gdal import SETTINGS
 from sscl_geo.io.patience import Patience
 from sscl_geo.io.ranges import RangeClient
 from sscl_geo.io.remote import DamagedError
@@ -47,7 +47,6 @@ class GeoTiffReader:
         self._stack = ExitStack()
 
     def __enter__(self) -> "GeoTiffReader":
-        set_environment()
         self._stack.enter_context(rasterio.Env(**SETTINGS))
         self._stack.callback(self._client.close)
         return self
