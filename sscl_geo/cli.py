@@ -586,7 +586,7 @@ def repair(
     known = {"cube": resume_ingest, "map": resume_map, "change": resume_change}
     resume = known.get(plan.kind if plan else "")
     if resume is None:
-        raise InvalidInputError(f"{store}: is no {', '.join(known)}; give the path of one")
+        raise InvalidInputError(f"{store}: is no cube or map, nor a change; give the path of one")
     summary = resume(path, machines)
     print(f"{store}: {summary.now} units done now, {summary.done} in all, {summary.empty} empty")
 

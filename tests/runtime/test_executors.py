@@ -106,7 +106,7 @@ def test_a_local_cluster_takes_nobody_without_its_certificate() -> None:
         assert client.submit(sum, [1, 2]).result() == 3
         for stranger in (address, address.replace("tls://", "tcp://")):
             with pytest.raises((OSError, TypeError, ValueError)):
-                Client(stranger, timeout=2)  # type: ignore[no-untyped-call]
+                Client(stranger, timeout=2, set_as_default=False)  # type: ignore[no-untyped-call]
 
 
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

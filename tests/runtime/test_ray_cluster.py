@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from sscl_geo.runtime.ray_cluster import AUTH_MODE, AUTH_TOKEN, AUTH_TOKEN_PATH, joined, resources
+from sscl_geo.runtime.ray_cluster import AUTH_TOKEN_PATH, joined, resources
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
 
@@ -46,8 +46,6 @@ def run(script: str, *words: str, **variables: str) -> subprocess.CompletedProce
 def test_a_cluster_of_our_own_takes_nobody_without_its_token(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in (AUTH_MODE, AUTH_TOKEN, AUTH_TOKEN_PATH):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with joined(None, 1):
         assert resources()["CPU"] == 1

@@ -196,7 +196,8 @@ def _client(machines: Machines) -> Iterator[Client]:
             yield client
         return
     try:
-        client = Client(machines.address, timeout=CONNECT_SECONDS)
+        # One that fails would stay the default of everything that Dask computes in this process.
+        client = Client(machines.address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         cause = brief(error)
         raise InvalidInputError(
