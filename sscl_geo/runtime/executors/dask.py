@@ -188,7 +188,7 @@ def _client(machines: Machines) -> Iterator[Client]:
             LocalCluster(
                 n_workers=machines.workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 security=Security.temporary(),
             ) as cluster,
             Client(cluster) as client,
