@@ -196,8 +196,7 @@ def _client(machines: Machines) -> Iterator[Client]:
             yield client
         return
     try:
-        # One that fails would stay the default of everything that Dask computes in this process.
-        client = Client(machines.address, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = Client(machines.address, timeout=CONNECT_SECONDS)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         cause = brief(error)
         raise InvalidInputError(
