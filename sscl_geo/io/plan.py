@@ -11,7 +11,7 @@ from sscl_geo.io.location import AnyLocation, Location, location
 
 PLAN = "plan.json"
 SOURCES = "sources.json"
-"""Where a store's inputs stood when it was last made; no part of what it is."""
+"""Where a store's inputs stood when it was last made; they may move without changing it."""
 
 CLAIM = "claim.json"
 """Who is making a store in a bucket; see `sscl_geo.io.claim`."""

@@ -31,7 +31,6 @@ from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 __all__ = ["Inference", "make_map"]
 
 VERSION = 2
-"""Where the cube and the model of a map are; they may move without changing the map."""
 
 
 def make_map(
