@@ -32,8 +32,7 @@ def static_items(path: str, collections: tuple[str, ...]) -> Iterator[dict[str, 
     """Yield the items of some collections as JSON, asset addresses absolute.
 
     Raises:
-        CatalogError: The file cannot be read as a STAC catalogue.
-        UntrustedHrefError: A link leads out of its folder.
+        CatalogError: The file is no STAC catalogue, or a link leads out of its folder.
     """
     place = Path(path).resolve()
     try:
