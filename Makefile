@@ -28,7 +28,7 @@ chaos: $(VENV)/.dev
 
 # Known weaknesses of what is installed, asked of the Python Packaging Advisory Database.
 audit: $(VENV)/.demo
-	$(BIN)/uv tool run --with pip-audit pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
+	$(BIN)/uv tool run pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
 
 # A software bill of materials (CycloneDX) of what is installed.
 sbom: $(VENV)/.demo

@@ -1,6 +1,15 @@
+import errno
 import pickle
+import re
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
-from sscl_geo.errors import ReadError
+import pytest
+
+from sscl_geo.errors import EXTRAS, ReadError, readable, reported
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def test_a_read_error_comes_from_a_worker_as_it_was() -> None:
@@ -8,3 +17,49 @@ def test_a_read_error_comes_from_a_worker_as_it_was() -> None:
     error = pickle.loads(sent)  # noqa: S301 - our own
     assert str(error) == "a.tif cannot be read"
     assert error.is_permanent
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_modules_of_an_extra_are_those_that_it_installs(extra: str) -> None:
+    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    named = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in extras[extra]}
+    owners = packages_distributions()
+    assert {owners[module][0].lower() for module in EXTRAS[extra]} == named
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ModuleNotFoundError("no", name="torch.nn"), 2, "pip install 'sscl_geo[train]'"),
+        (ModuleNotFoundError("no", name="distributed"), 2, "pip install 'sscl_geo[dask]'"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.zarr"), 1, "on device: a.zarr"),
+    ],
+)
+def test_what_only_the_user_can_mend_is_one_line(
+    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, reported():
+        raise error
+    said = capsys.readouterr().err
+    assert ended.value.code == code
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) == 1
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError("no", name="ours"), OSError(errno.ENOENT, "none"), KeyError("x")]
+)
+def test_what_is_our_mistake_is_a_traceback(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, reported():
+        raise error
+    assert ended.value.code == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "too many open files")])
+def test_a_fault_of_the_machine_is_not_called_damage(error: Exception) -> None:
+    with pytest.raises(type(error)), readable("a.zarr"):
+        raise error

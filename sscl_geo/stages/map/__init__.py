@@ -14,7 +14,7 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import Layout
-from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.location import AnyLocation, local_path
 from sscl_geo.io.maps import finish_levels, map_layout, write_coverage
 from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
 from sscl_geo.io.publish.classes import publish_landcover
@@ -100,7 +100,9 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
     told = {} if plan is None else plan.arguments
     tile_px = None if plan is None else int(str(told["tile_px"]))
     inference = Inference.model_validate(told.get("inference", {}))
-    return make_map(cube, Path(model.key), out, machines, tile_px, inference)
+    return make_map(
+        cube, local_path(str(model), "a model bundle"), out, machines, tile_px, inference
+    )
 
 
 def _stage(
