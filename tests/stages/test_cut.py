@@ -1,6 +1,5 @@
 """Chips of a cube are its pixels, and chips of one block of ground never train and test."""
 
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,51 +12,22 @@ from sscl_geo.cli import app
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.experiment.spec import SplitSpec
 from sscl_geo.experiment.splits import split_chips
-from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
-from sscl_geo.geo.period import Period
 from sscl_geo.io.chips import Chips
 from sscl_geo.io.fields import selected
-from sscl_geo.io.layout import cube_layout, labels_layout
+from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import TILES, records_table
-from sscl_geo.sensors import sentinel1_rtc, sentinel2_l2a
 from sscl_geo.stages.cut import CutSpec, cut_chips
+from tests.drawn_cubes import PERIODS, SENSORS, draw_cube
 
-SENSORS = (sentinel2_l2a.SENSOR, sentinel1_rtc.SENSOR)
 GRID = Grid(crs="EPSG:32633", origin=(499980, 5400000), shape=(300, 300), tile_px=512)
-PERIODS = tuple(
-    Period(start=date(2024, month, 1), end=date(2024, month + 1, 1)) for month in (4, 5)
-)
 SPEC = CutSpec(side_px=32, block_m=640)
 BLIND = Window(64, 96, 32, 40)
 """Where no sensor sees anything in the first period; a whole chip and a part of its neighbour."""
 
 UNLABELLED = Window(0, 0, 32, 64)
-
-
-def write_cube(path: Path, grids: tuple[Grid, ...], *, is_daily: bool = False) -> None:
-    spec = CubeSpec(grids=grids, periods=PERIODS, sensors=SENSORS, is_daily=is_daily)
-    content = {"spec": spec.model_dump(mode="json")}
-    plan = Plan(kind="cube", stage_version=1, arguments={}, content=content)
-    store = Store.create(path, plan, cube_layout(spec, {}), {})
-    random = np.random.default_rng(0)
-    for grid, time in ((grid, time) for grid in grids for time in range(len(PERIODS))):
-        for sensor in SENSORS:
-            seen = np.ones(grid.shape, np.uint8)
-            seen[BLIND.slices] = time > 0
-            for group, bands in sensor.groups.items():
-                window = Window(0, 0, *grid.shape).at(10 if group == "r10m" else 20)
-                pixels = random.integers(1, 9000, (len(bands), window.height, window.width))
-                step = grid.shape[0] // window.height
-                pixels[:, seen[::step, ::step] == 0] = sensor.nodata
-                name = f"{grid.zone}/{group}/{sensor.array}"
-                store.write(name, (time,), window, pixels.astype(sensor.dtype))
-            name = f"{grid.zone}/r10m/n_valid_{sensor.array}"
-            store.write(name, (time,), Window(0, 0, *grid.shape), seen)
-    store.put(TILES, records_table([{"key": tile.key} for grid in grids for tile in grid.tiles]))
 
 
 def write_labels(path: Path, grids: tuple[Grid, ...], legend: Legend) -> None:
@@ -77,7 +47,7 @@ def write_labels(path: Path, grids: tuple[Grid, ...], legend: Legend) -> None:
 @pytest.fixture(scope="module")
 def stores(dfc2020: Legend, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("cut")
-    write_cube(folder / "cube.zarr", (GRID,))
+    draw_cube(folder / "cube.zarr", (GRID,), BLIND)
     write_labels(folder / "labels.zarr", (GRID,), dfc2020)
     return folder / "cube.zarr", folder / "labels.zarr"
 
@@ -173,7 +143,7 @@ def test_without_labels_every_observed_chip_is_cut(
 
 def test_ground_that_another_zone_owns_is_left_out(dfc2020: Legend, tmp_path: Path) -> None:
     west = GRID.replace(owns=(10.0, 40.0, 15.02, 50.0))
-    write_cube(tmp_path / "cube.zarr", (west,))
+    draw_cube(tmp_path / "cube.zarr", (west,), BLIND)
     write_labels(tmp_path / "labels.zarr", (west,), dfc2020)
     made = cut_chips(
         tmp_path / "cube.zarr", tmp_path / "labels.zarr", SPEC, tmp_path / "chips.zarr"
@@ -200,7 +170,7 @@ def test_cubes_and_labels_that_do_not_fit_are_refused(
     stores: tuple[Path, Path], dfc2020: Legend, tmp_path: Path
 ) -> None:
     out = tmp_path / "chips.zarr"
-    write_cube(tmp_path / "days.zarr", (GRID,), is_daily=True)
+    draw_cube(tmp_path / "days.zarr", (GRID,), BLIND, is_daily=True)
     with pytest.raises(InvalidInputError, match="make composites of it"):
         cut_chips(tmp_path / "days.zarr", stores[1], SPEC, out)
     write_labels(tmp_path / "shifted.zarr", (GRID.replace(origin=(500040, 5400000)),), dfc2020)

@@ -18,7 +18,7 @@ import torch
 import xarray
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.geo.grid import Window
+from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card, read_weights, write_bundle
 from sscl_geo.io.cubes import Cube
@@ -33,6 +33,7 @@ from sscl_geo.stages.ingest import ingest
 from sscl_geo.stages.map import Inference, make_map, resume
 from sscl_geo.stages.map.inference import Network, blended
 from sscl_geo.stages.upkeep import verify
+from tests.drawn_cubes import draw_cube
 
 Content = Callable[[Path], dict[str, bytes]]
 ZONE = "epsg32633"
@@ -74,6 +75,36 @@ def test_another_tile_size_and_dask_make_the_same_map(
     by_dask = tmp_path / "dask.zarr"
     make_map(learned.cube, learned.model, by_dask, Machines(executor="dask"))
     assert content(by_dask) == content(mapped)
+
+
+def test_tiles_of_512_1024_and_2048_make_the_same_map(learned: Any, tmp_path: Path) -> None:
+    """Two tiles of the largest size, and a hole; two workers make the last."""
+    grid = Grid(crs="EPSG:32633", origin=(499980, 5400000), shape=(2160, 198), tile_px=512)
+    cube = tmp_path / "cube.zarr"
+    draw_cube(cube, (grid,), Window(500, 60, 30, 90))
+    arrays: list[dict[str, np.ndarray]] = []
+    for tile_px in (512, 1024, 2048):
+        machines = Machines(executor="dask", workers=2) if tile_px == 2048 else Machines()
+        out = tmp_path / f"{tile_px}.zarr"
+        inference = Inference(has_probabilities=True)
+        assert make_map(cube, learned.model, out, machines, tile_px, inference).done == -(
+            -2160 // tile_px
+        )
+        with xarray.open_datatree(out, engine="zarr", chunks=None, mask_and_scale=False) as tree:
+            arrays.append(
+                {
+                    f"{node.path}/{name}": array.values
+                    for node in tree.subtree
+                    for name, array in node.data_vars.items()
+                    if name != "coverage"  # of tiles
+                }
+            )
+        arrays[-1]["cog"] = np.frombuffer((tmp_path / f"{tile_px}.tif").read_bytes(), np.uint8)
+    assert {f"/{ZONE}/r10m/probability", f"/{ZONE}/r160m/landcover"} <= arrays[0].keys()
+    for other in arrays[1:]:
+        assert other.keys() == arrays[0].keys()
+        for name, array in arrays[0].items():
+            assert np.array_equal(array, other[name]), name
 
 
 def test_killed_at_any_moment_and_run_again_it_makes_the_same_bytes(
