@@ -211,7 +211,7 @@ def main() -> None:
             for way, runs in found.items():
                 runs.append(alone(folder, way))
                 print(f"{way}: {runs[-1]['seconds']:.1f} s, {runs[-1]['bytes'] / 2**20:.0f} MiB")
-        planned = unit_bytes(read_card(folder / "model"), TILE)
+        planned = unit_bytes(read_card(folder / "model"), TILE, Inference())
         grown = alone(folder, "growth")["growth"]
     seconds, held = (
         {way: statistics.median(run[key] for run in runs) for way, runs in found.items()}

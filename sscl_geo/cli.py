@@ -178,6 +178,16 @@ def finetune(
     unlabelled: Annotated[
         list[str] | None, typer.Option(help="Cubes or chips for the study's teacher.")
     ] = None,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cubes or chips whose labels choose the best epoch; none keeps the last."
+        ),
+    ] = None,
+    validation_labels: Annotated[
+        list[str] | None, typer.Option(help="Labels of each validation cube, in the same order.")
+    ] = None,
+    validation_part: PartOption = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder; none starts from random weights.")
     ] = None,
@@ -199,6 +209,8 @@ def finetune(
         imagery=tuple(selected(path, part) for path in cube),
         labels=tuple(location(path) for path in labels or ()),
         unlabelled=tuple(selected(path) for path in unlabelled or ()),
+        validation=tuple(selected(path, validation_part) for path in validation or ()),
+        validation_labels=tuple(location(path) for path in validation_labels or ()),
         encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
     )

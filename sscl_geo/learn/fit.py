@@ -20,6 +20,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 from sscl_geo.learn.gather import total_over_ranks
+from sscl_geo.learn.stopping import Best, Validation
 from sscl_geo.learn.tuning import computes_bfloat16, fastest_layout
 
 Metrics = dict[str, float | int | str]
@@ -127,6 +128,7 @@ class Phase(NamedTuple):
         after_step: Called after each optimiser step.
         finish: Called once after the last step, before the last checkpoint; every rank must find
             the same.
+        validation: What chooses the epoch whose weights are kept; the last one's without.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Phase(NamedTuple):
     is_shared: bool = False
     after_step: Callable[[], None] | None = None
     finish: Callable[[], None] | None = None
+    validation: Validation | None = None
 
 
 def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
@@ -158,8 +161,8 @@ def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> lis
         if index < done.phase:
             continue
         first = done.epoch if index == done.phase else 0
-        optimizer = state.get("optimizer") if index == done.phase and first else None
-        _fit_phase(_Run(model, phase, index, gang, seed, history), first, optimizer)
+        saved = state if index == done.phase and first else None
+        _fit_phase(_Run(model, phase, index, gang, seed, history), first, saved)
     return history
 
 
@@ -184,8 +187,8 @@ class _Run(NamedTuple):
     history: list[Metrics]
 
 
-def _fit_phase(run: _Run, first: int, saved: object) -> None:
-    schedule = run.phase.schedule
+def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
+    schedule, validation, best = run.phase.schedule, run.phase.validation, Best(math.inf, 0, {})
     run.model.to(run.gang.device)
     task = run.phase.task.to(run.gang.device, memory_format=fastest_layout(run.gang.device))  # type: ignore[call-overload]
     task = run.gang.wrap(task)
@@ -193,8 +196,9 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
     if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])  # type: ignore[index]
-        rates.load_state_dict(saved["rates"])  # type: ignore[index]
+        optimizer.load_state_dict(saved["optimizer"])  # type: ignore[arg-type]
+        rates.load_state_dict(saved["rates"])  # type: ignore[arg-type]
+        best = Best(**saved["best"])  # type: ignore[arg-type]
     for epoch in range(first, schedule.epochs):
         started = time.perf_counter()
         task.train()
@@ -214,8 +218,14 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
             "data_wait": waited / seconds,
             "memory_mb": _memory_mb(run.gang.device),
         }
-        run.history.append(metrics)
         is_last = epoch + 1 == schedule.epochs
+        if validation is not None:
+            metrics["validation_loss"] = found = validation.loss()
+            best = best.after(found, epoch + 1, run.model)
+            is_last |= best.is_stale(epoch + 1, validation.patience)
+            if is_last:
+                run.model.load_state_dict(best.weights)
+        run.history.append(metrics)
         if is_last and run.phase.finish is not None:
             run.phase.finish()
         run.gang.report(
@@ -223,13 +233,17 @@ def _fit_phase(run: _Run, first: int, saved: object) -> None:
             to_bytes(
                 {
                     "model": run.model.state_dict(),
-                    "optimizer": {"optimizer": optimizer.state_dict(), "rates": rates.state_dict()},
+                    "optimizer": optimizer.state_dict(),
+                    "rates": rates.state_dict(),
+                    "best": {} if is_last else best._asdict(),
                     "phase": run.number + is_last,
                     "epoch": 0 if is_last else epoch + 1,
                     "history": list(run.history),
                 }
             ),
         )
+        if is_last:
+            return
 
 
 def _epoch(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.learn.batches import ALIGNMENT, Batch, DrawSpec, Field, Patches, extent
+from sscl_geo.learn.batches import ALIGNMENT, Batch, DrawSpec, Field, Patches, Sampling, extent
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 
@@ -42,8 +42,14 @@ def measure_statistics(encoder: Encoder, draw: Callable[[int], Batch]) -> None:
         norm.eval()
 
 
-def windows(fields: Sequence[Field], spec: NetworkSpec, window: int, seed: int) -> Patches:
-    """Return draws of windows as large as those that will be mapped, to measure statistics on.
+def windows(
+    fields: Sequence[Field],
+    spec: NetworkSpec,
+    window: int,
+    seed: int,
+    sampling: Sampling = "area",
+) -> Patches:
+    """Return draws of windows as large as those that will be mapped, to measure on.
 
     Patches of training are smaller. More of them is padding, and less is what image pooling sees,
     so their statistics fit no map: a network that learned well then maps badly. Touvron et al.
@@ -55,15 +61,16 @@ def windows(fields: Sequence[Field], spec: NetworkSpec, window: int, seed: int) 
         window: Side of a window in pixels; where no field is as large, or none has so large a
             window of which half was observed, windows are smaller.
         seed: Seed of what is drawn.
+        sampling: How windows are drawn.
 
     Raises:
-        InvalidInputError: No field has any observed ground.
+        InvalidInputError: No field has any observed ground, or labels where they decide.
     """
     side = min(window, max(min(extent(field, spec)) for field in fields))
     while True:
         side -= side % ALIGNMENT
         try:
-            return Patches(tuple(fields), spec, DrawSpec(side, WINDOWS, seed + SEED, "area"))
+            return Patches(tuple(fields), spec, DrawSpec(side, WINDOWS, seed + SEED, sampling))
         except InvalidInputError:
             if side <= ALIGNMENT:
                 raise

@@ -33,11 +33,14 @@ class FinetuneStudy(Frozen):
         sampling: How labelled patches are drawn: labelled pixels evenly, classes evenly, or fields
             (a cube's areas, or chips) evenly. Every patch holds a labelled pixel.
         settings: How labels are learned from.
+        patience: Epochs without a lower loss on the validation after which finetuning ends; None
+            never ends it early. With a validation, the best epoch's weights are kept.
     """
 
     schedule: Schedule
     sampling: Literal["pixels", "classes", "fields"] = "pixels"
     settings: FinetuneSettings = FinetuneSettings()
+    patience: int | None = Field(default=None, ge=1)
 
 
 class InitStudy(Frozen):

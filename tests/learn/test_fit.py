@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import Batch
-from sscl_geo.learn.checkpoint import from_bytes
+from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
+from sscl_geo.learn.stopping import Validation
 
 
 class Killed(Exception):  # noqa: N818
@@ -184,3 +185,42 @@ def test_a_phase_finishes_once_and_its_last_checkpoint_holds_what_that_found() -
     assert finished == [10**6 - 2]  # after the last epoch, before its checkpoint
     assert run(Line()) == 7.0  # restored, not finished again
     assert len(finished) == 1
+
+
+@pytest.mark.parametrize("patience", [None, 1, 2, 9])
+def test_the_best_epoch_is_kept_and_an_end_without_better_ones_is_not_awaited(
+    patience: int | None,
+) -> None:
+    """Whatever kills the run after an epoch, and as if it judged by a written list."""
+    losses = [3.0, 1.0, 2.0, 1.0, 0.5, 4.0, 4.0]
+    ends = {None: 7, 1: 3, 2: 4, 9: 7}[patience]
+    best = {None: 5, 1: 2, 2: 2, 9: 5}[patience]
+    schedule = Schedule(epochs=7, steps=2, batch=4, patch=2, learning_rate=0.01)
+
+    def run(rank: Rank) -> tuple[State, list[dict[str, Tensor]]]:
+        torch.manual_seed(0)
+        model, seen = Line(), []
+
+        def judged() -> float:
+            seen.append({name: value.clone() for name, value in model.state_dict().items()})
+            done = from_bytes(rank.kept)["history"] if rank.kept else []
+            return losses[len(done)]  # type: ignore[arg-type]
+
+        phase = Phase("line", model, schedule, draw, validation=Validation(judged, patience))
+        fit(model, [phase], rank, seed=1)
+        assert rank.kept is not None
+        return from_bytes(rank.kept), seen
+
+    state, seen = run(Rank())
+    told = [entry["validation_loss"] for entry in state["history"]]  # type: ignore[attr-defined]
+    assert told == losses[:ends]
+    for name, value in seen[best - 1].items():
+        assert torch.equal(state["model"][name], value)  # type: ignore[index]
+    for epochs in range(1, ends + 1):
+        rank = Rank(dies_after=epochs)
+        with pytest.raises(Killed):
+            run(rank)
+        again, _ = run(rank)
+        assert len(again["history"]) == ends  # type: ignore[arg-type]
+        for name, value in seen[best - 1].items():
+            assert torch.equal(again["model"][name], value)  # type: ignore[index]

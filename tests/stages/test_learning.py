@@ -138,7 +138,7 @@ def test_another_study_on_the_same_folder_is_refused(learned: Any, tiny_study: S
 def test_as_many_labels_as_cubes_are_needed(
     learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidInputError, match="as many --labels as --cube"):
+    with pytest.raises(InvalidInputError, match="as many --labels as cubes"):
         finetune(request(learned, tiny_study, labels=()), tmp_path / "model", Ranks())
     assert not (tmp_path / "model").exists()
 

@@ -113,7 +113,7 @@ def _stage(
         prepare=store.sweep,
         run=partial(map_unit, job),
         publish=partial(_publish, store, grids, legend),
-        memory=partial(unit_bytes, bundle, grids[0].tile_px),
+        memory=partial(unit_bytes, bundle, grids[0].tile_px, job.inference),
     )
 
 

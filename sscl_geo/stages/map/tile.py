@@ -94,7 +94,7 @@ def map_unit(job: Job, unit: TileUnit) -> Evidence:
     }
 
 
-def unit_bytes(bundle: Bundle, tile_px: int) -> int:
+def unit_bytes(bundle: Bundle, tile_px: int, inference: Inference) -> int:
     """Return the most bytes that one unit holds: two strips, sums, and a window's activations."""
     network = NetworkSpec.model_validate(bundle.network)
     classes = 0 if bundle.legend is None else len(bundle.legend.classes)
@@ -103,7 +103,9 @@ def unit_bytes(bundle: Bundle, tile_px: int) -> int:
     strip = around * min(around, STRIP_ROWS * bundle.window)
     inputs = COPIES * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
     activations = window_bytes(network, classes, bundle.window)
-    return int(inputs + (8 * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
+    # Sums and what is made of them; stored probabilities are scaled and rounded on their way.
+    per_class = 14 if inference.has_probabilities else 8
+    return int(inputs + (per_class * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,154 @@
+"""From an encoder and few labels to a model that maps."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from torch import nn
+
+from sscl_geo import plugins
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.fields import Imagery, finest_gsd, identities, opened
+from sscl_geo.io.location import Location
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
+from sscl_geo.io.statistics import chosen_bands, measured_inputs
+from sscl_geo.learn.checkpoint import State, from_bytes
+from sscl_geo.learn.study import Study
+from sscl_geo.ops.windows import checked_lattice
+from sscl_geo.runtime.gang import Ranks
+from sscl_geo.stages.finetune.request import (
+    FinetuneRequest,
+    absolute_request,
+    check_numbers,
+    check_validation,
+    network_of,
+    shared_legend,
+)
+from sscl_geo.stages.finetune.train import Job, train
+
+__all__ = ["FinetuneRequest", "finetune"]
+
+VERSION = 3
+GANGS = "sscl_geo.runtime.gangs"
+RUN = "run"
+CACHE = "cache"
+
+
+def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
+    """Train a model on labelled pixels and write its bundle; the same command resumes.
+
+    Raises:
+        InvalidInputError: Imagery, labels and encoder do not fit, or something else stands at
+            `out`.
+        PlanConflictError: Another command began at `out`.
+        TrainingError: Workers died too often.
+    """
+    study = request.study
+    checked_lattice(study.window, study.halo)
+    imagery = [opened(selection) for selection in request.imagery]
+    legend = shared_legend(imagery, request.labels, "--labels")
+    encoder = None if request.encoder is None else read_card(request.encoder)
+    if encoder is not None and encoder.kind != "encoder":
+        message = (
+            f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
+        )
+        raise InvalidInputError(message)
+    network = None if encoder is None else network_of(encoder, imagery)
+    bands = (
+        chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
+    )
+    check_validation(request, imagery, legend, [band.name for band in bands])
+    check_numbers(
+        request, ranks, has_masks=study.has_masks if network is None else network.has_masks
+    )
+    began = begin(out, _plan(request, imagery, encoder))
+    if began and (out / CARD).exists():
+        _clear(out)
+        return read_card(out)
+    if network is None:
+        measured = [opened(selection) for selection in request.statistics] or imagery
+        cache = out.resolve() / CACHE
+        inputs = measured_inputs(measured, study.periods, study.inputs, cache)
+        network = study.network(inputs, finest_gsd(imagery))
+    job = Job(
+        request=absolute_request(request),
+        network=network,
+        legend=legend,
+        cache=out.resolve() / CACHE,
+        ranks=ranks,
+    )
+    gang = plugins.find(GANGS, ranks.gang)
+    state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
+    bundle = write_bundle(out, _bundle(job, encoder, state), _result_weights(study, state))
+    _clear(out)
+    return bundle
+
+
+def _clear(out: Path) -> None:
+    """Delete what only an unfinished training needs."""
+    for name in (RUN, CACHE):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle | None) -> Plan:
+    return Plan(
+        kind="model",
+        stage_version=VERSION,
+        arguments={
+            "imagery": identities(imagery),
+            "labels": _digests(request.labels),
+            "unlabelled": identities([opened(one) for one in request.unlabelled]),
+            "statistics": identities([opened(one) for one in request.statistics]),
+            "validation": identities([opened(one) for one in request.validation]),
+            "validation_labels": _digests(request.validation_labels),
+            "encoder": None if encoder is None else encoder.weights_sha256,
+            "study": request.study.model_dump(mode="json", exclude={"pretexts"}),
+        },
+    )
+
+
+def _digests(labels: Sequence[Location]) -> list[JsonValue]:
+    return [Classes.open(path, "labels").store.plan.digest for path in labels]
+
+
+def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
+    study = job.request.study
+    return Bundle.model_validate(
+        {
+            "kind": "model",
+            "network": job.network.model_dump(mode="json"),
+            "legend": job.legend.model_dump(mode="json"),
+            "window": study.window,
+            "halo": study.halo,
+            "training": {
+                "imagery": [selection.path.name for selection in job.request.imagery],
+                "labels": [path.name for path in job.request.labels],
+                "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],
+                "encoder_sha256": None if encoder is None else encoder.weights_sha256,
+                "finetune": study.finetune.model_dump(mode="json"),
+                "seed": study.seed,
+            },
+            "history": [*([] if encoder is None else encoder.history), *_history(state)],
+        }
+    )
+
+
+def _history(state: State) -> list[Any]:
+    history: list[Any] = state["history"]  # type: ignore[assignment]
+    return history
+
+
+def _result_weights(study: Study, state: State) -> dict[str, Any]:
+    prefix = "average." if study.finetune.settings.average else "segmenter."
+    model: dict[str, nn.Parameter] = state["model"]  # type: ignore[assignment]
+    return {
+        name.removeprefix(prefix): value.numpy()
+        for name, value in model.items()
+        if name.startswith(prefix)
+    }

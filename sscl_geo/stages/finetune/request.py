@@ -1,0 +1,167 @@
+"""What a model learns from, and what fits together."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.bundle import Bundle
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.cubes import Classes
+from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, opened
+from sscl_geo.io.location import Location
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.learn.study import Study
+from sscl_geo.learn.tuning import check_compiler
+from sscl_geo.runtime.gang import Ranks
+
+
+class FinetuneRequest(Frozen):
+    """What to learn from.
+
+    Attributes:
+        imagery: Cubes, one for each of the labels; or chips, which have labels of their own.
+        labels: Labels stores on the cubes' grids, with one legend; none for chips.
+        encoder: Bundle of an encoder; None starts from the study's init.
+        study: The numbers; the network is the encoder's if there is one.
+        unlabelled: Cubes or chips of which a teacher labels what it is sure of.
+        statistics: What means and spreads of bands are measured on, without an encoder that knows
+            them; the imagery itself if empty.
+        validation: Cubes or chips whose labels choose the epoch whose weights are kept.
+        validation_labels: Labels stores on the validation's cubes' grids.
+    """
+
+    imagery: tuple[Selection, ...]
+    labels: tuple[Location, ...] = ()
+    encoder: Path | None = None
+    study: Study
+    unlabelled: tuple[Selection, ...] = ()
+    statistics: tuple[Selection, ...] = ()
+    validation: tuple[Selection, ...] = ()
+    validation_labels: tuple[Location, ...] = ()
+
+
+def shared_legend(imagery: Sequence[Imagery], labels: Sequence[Location], option: str) -> Legend:
+    """Return the one legend of all labels, and let only what fits meet.
+
+    Raises:
+        InvalidInputError: Imagery and labels do not pair, or legends or grids differ.
+    """
+    if not imagery:
+        raise InvalidInputError("nothing to learn from: give at least one cube, or chips")
+    chips = [one for one in imagery if isinstance(one, Chips)]
+    cubes = [one for one in imagery if not isinstance(one, Chips)]
+    if (chips and cubes) or len(labels) != len(cubes):
+        raise InvalidInputError(
+            f"{len(imagery)} cubes and {len(labels)} labels: give as many {option} as cubes, in "
+            "the same order; chips bring their own, and do not mix with cubes"
+        )
+    stores = [Classes.open(path, "labels") for path in labels]
+    for cube, store in zip(cubes, stores, strict=True):
+        store.check_grids(cube.spec.grids, cube.path)
+    legends = [(one.path, one.spec.legend) for one in chips]
+    legends += [(one.path, one.legend) for one in stores]
+    for path, legend in legends:
+        if legend is None:
+            raise InvalidInputError(f"{path}: these chips have no labels; give ones that have")
+        if legend != legends[0][1]:
+            raise InvalidInputError(
+                f"{path} has another legend than {legends[0][0]}; make both with one"
+            )
+    return Legend.model_validate(legends[0][1])
+
+
+def check_validation(
+    request: FinetuneRequest, imagery: Sequence[Imagery], legend: Legend, names: Sequence[str]
+) -> None:
+    """Let only labels choose the epoch that fit those that teach, and are not of them.
+
+    Raises:
+        InvalidInputError: They do not fit, teach too, or there are none where they are needed.
+    """
+    if not request.validation:
+        if request.validation_labels or request.study.finetune.patience is not None:
+            raise InvalidInputError(
+                "--validation-labels and the study's finetune.patience need --validation: imagery "
+                "whose labels choose the epoch"
+            )
+        return
+    others = [opened(selection) for selection in request.validation]
+    if {type(one) for one in others} != {type(one) for one in imagery}:
+        raise InvalidInputError(
+            "--validation: chips and cubes do not mix; give what is of the training's kind"
+        )
+    for one in others:
+        one.wanted(names)
+    if shared_legend(others, request.validation_labels, "--validation-labels") != legend:
+        raise InvalidInputError(
+            f"{others[0].path}: labels of --validation have another legend than those that teach"
+        )
+    taught = {*_taught(imagery, request.labels)}
+    for name in _taught(others, request.validation_labels):
+        if name in taught:
+            raise InvalidInputError(
+                f"--validation: {name[0]} teaches too; give labels that nothing learns from"
+            )
+
+
+def _taught(
+    imagery: Sequence[Imagery], labels: Sequence[Location]
+) -> Iterator[tuple[str, int | str]]:
+    """Yield what tells labels apart: each chip of a store, or a whole store of labels."""
+    for one in imagery:
+        if isinstance(one, Chips):
+            yield from ((f"{one.path}", number) for number in one.samples)
+    for path in labels:
+        yield f"{path}", Classes.open(path, "labels").store.plan.digest
+
+
+def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
+    """Let only numbers train that fit each other, before anything is written.
+
+    Raises:
+        InvalidInputError: They do not.
+    """
+    finetune = request.study.finetune
+    finetune.schedule.check(ranks.ranks)
+    finetune.settings.check(has_masks=has_masks)
+    has_teacher = bool(finetune.settings.teacher.weight)
+    if has_teacher != bool(request.unlabelled):
+        raise InvalidInputError(
+            "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
+            "study's finetune.settings.teacher.weight, or neither"
+        )
+    if has_teacher and finetune.schedule.accumulate > 1:
+        raise InvalidInputError(
+            "finetune: accumulate does not go with a teacher, whose unlabelled samples would stand "
+            "in parts of their own; set it to 1"
+        )
+    if ranks.compiles and ranks.address is None:
+        check_compiler(has_gpu=ranks.gpus)
+
+
+def network_of(encoder: Bundle, imagery: Sequence[Imagery]) -> NetworkSpec:
+    """Return an encoder's network, if it fits the imagery.
+
+    Raises:
+        InvalidInputError: A band is missing, or stored otherwise.
+    """
+    network = NetworkSpec.model_validate(encoder.network)
+    for one in imagery:
+        one.wanted([band.name for band in network.bands])
+        check_stored_alike(one, network.bands)
+    return network
+
+
+def absolute_request(request: FinetuneRequest) -> FinetuneRequest:
+    """Return a request whose paths any process finds."""
+    return request.replace(
+        imagery=tuple(absolute(selection) for selection in request.imagery),
+        unlabelled=tuple(absolute(selection) for selection in request.unlabelled),
+        statistics=tuple(absolute(selection) for selection in request.statistics),
+        validation=tuple(absolute(selection) for selection in request.validation),
+        validation_labels=tuple(path.resolve() for path in request.validation_labels),
+        labels=tuple(path.resolve() for path in request.labels),
+        encoder=None if request.encoder is None else request.encoder.resolve(),
+    )

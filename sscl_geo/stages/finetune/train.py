@@ -1,0 +1,133 @@
+"""One rank's part of finetuning."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from sscl_geo.frozen import Frozen
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.bundle import read_card, read_weights
+from sscl_geo.io.chips import Selection
+from sscl_geo.io.fields import decoded, labelled, opened
+from sscl_geo.io.location import Location
+from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
+from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.fit import Phase, fit
+from sscl_geo.learn.init import initialise
+from sscl_geo.learn.measuring import measure_statistics, windows
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.learn.stopping import Validation, validation_loss
+from sscl_geo.learn.supervised import Finetune
+from sscl_geo.learn.tuning import tune
+from sscl_geo.runtime.gang import Rank, Ranks
+from sscl_geo.stages.finetune.request import FinetuneRequest
+
+HEADS = ("segmenter.head",)
+CPU = torch.device("cpu")
+UNLABELLED_SEED = 500
+"""What sets the draws of unlabelled ground apart from those of labels."""
+
+
+class Job(Frozen):
+    """What every rank needs to know."""
+
+    request: FinetuneRequest
+    network: NetworkSpec
+    legend: Legend
+    cache: Path
+    ranks: Ranks
+
+
+def train(job: Job, rank: Rank) -> None:
+    """Do one rank's part of the training."""
+    study = job.request.study
+    schedule, settings = study.finetune.schedule, study.finetune.settings
+    torch.manual_seed(study.seed)
+    segmenter = Segmenter(job.network, len(job.legend.classes))
+    _initialise(job, segmenter)
+    tune(segmenter.encoder, recomputes=job.ranks.recomputes, compiles=job.ranks.compiles)
+    fields = tuple(_fields(job, job.request.imagery, job.request.labels))
+    draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
+    known = Patches(fields, job.network, draw)
+    is_linear = settings.protocol == "linear"
+    if is_linear:
+        measure_statistics(segmenter.encoder, partial(known.batch, rank=0, world=1, device=CPU))
+    model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
+    sources = [known, *_unlabelled(job)]
+    mapped = windows(fields, job.network, study.window, study.seed)
+    measure = partial(
+        measure_statistics,
+        model.result.encoder,
+        partial(mapped.batch, rank=0, world=1, device=rank.device),
+    )
+    # A head that learned on a frozen encoder fits that encoder's statistics alone.
+    finish = None if is_linear else measure
+    phase = Phase(
+        name="finetune",
+        task=model,
+        schedule=schedule,
+        draw=lambda step: joined(
+            source.batch(step, rank.rank, rank.world, rank.device) for source in sources
+        ),
+        heads=HEADS,
+        after_step=model.after_step,
+        finish=finish,
+        validation=_validation(job, model, rank, finish),
+    )
+    fit(model, [phase], rank, study.seed)
+
+
+def _initialise(job: Job, segmenter: Segmenter) -> None:
+    path, init = job.request.encoder, job.request.study.init
+    if path is not None:
+        arrays = read_weights(path, read_card(path))
+        load_weights(segmenter.encoder, arrays, str(path))
+    else:
+        initialise(segmenter.encoder, init.name, init.settings)
+
+
+def _fields(
+    job: Job, selections: Sequence[Selection], labels: Sequence[Location]
+) -> Iterator[Field]:
+    names = [band.name for band in job.network.bands]
+    imagery = [opened(selection) for selection in selections]
+    for piece, values in labelled(imagery, labels, names, job.cache):
+        yield Field(piece.arrays, job.legend.indices(values))
+
+
+def _validation(
+    job: Job, model: Finetune, rank: Rank, finish: Callable[[], None] | None
+) -> Validation | None:
+    """Return what judges the network as it would be if it were finished now."""
+    request, study = job.request, job.request.study
+    if not request.validation:
+        return None
+    fields = tuple(_fields(job, request.validation, request.validation_labels))
+    shown = windows(fields, job.network, study.window, study.seed, study.finetune.sampling)
+    draw = partial(shown.batch, rank=0, world=1, device=rank.device)
+
+    def loss() -> float:
+        if finish is not None:
+            finish()
+        return validation_loss(model.result, draw, rank.rank, rank.world)
+
+    return Validation(loss, study.finetune.patience)
+
+
+def _unlabelled(job: Job) -> Iterator[Patches]:
+    study = job.request.study
+    teacher = study.finetune.settings.teacher
+    if not (teacher.weight and job.request.unlabelled):
+        return
+    fields = []
+    for selection in job.request.unlabelled:
+        imagery = opened(selection)
+        places = imagery.wanted([band.name for band in job.network.bands])
+        fields += [Field(piece.arrays, None) for piece in decoded(imagery, places, job.cache)]
+    draw = DrawSpec(
+        study.finetune.schedule.patch, teacher.batch, study.seed + UNLABELLED_SEED, "area"
+    )
+    yield Patches(tuple(fields), job.network, draw)
