@@ -187,7 +187,9 @@ def finetune(
     validation_labels: Annotated[
         list[str] | None, typer.Option(help="Labels of each validation cube, in the same order.")
     ] = None,
-    validation_part: PartOption = None,
+    validation_part: Annotated[
+        str | None, typer.Option(help="Take only chips of this part for the validation.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder; none starts from random weights.")
     ] = None,
@@ -205,11 +207,15 @@ def finetune(
     from sscl_geo.stages.finetune import FinetuneRequest
     from sscl_geo.stages.finetune import finetune as run
 
+    if validation_part is not None and not validation:
+        raise InvalidInputError("--validation-part: names a part of --validation; give that too")
     request = FinetuneRequest(
         imagery=tuple(selected(path, part) for path in cube),
         labels=tuple(location(path) for path in labels or ()),
         unlabelled=tuple(selected(path) for path in unlabelled or ()),
-        validation=tuple(selected(path, validation_part) for path in validation or ()),
+        validation=tuple(
+            selected(path, validation_part, "--validation-part") for path in validation or ()
+        ),
         validation_labels=tuple(location(path) for path in validation_labels or ()),
         encoder=None if encoder is None else local_path(encoder, BUNDLE),
         study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),

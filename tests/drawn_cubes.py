@@ -1,4 +1,4 @@
-"""Cubes of two periods whose every pixel is noise, but for a blind spot in the first period."""
+"""Cubes of two periods whose every pixel is noise, but for a blind spot."""
 
 from datetime import date
 from pathlib import Path
@@ -21,9 +21,14 @@ PERIODS = tuple(
 
 
 def draw_cube(
-    path: Path, grids: tuple[Grid, ...], blind: Window, *, is_daily: bool = False
+    path: Path,
+    grids: tuple[Grid, ...],
+    blind: Window,
+    *,
+    blind_periods: int = 1,
+    is_daily: bool = False,
 ) -> None:
-    """Write a cube of all bands of both sensors, which see nothing in `blind` at first."""
+    """Write a cube of all bands of both sensors, which see nothing in `blind` for some periods."""
     spec = CubeSpec(grids=grids, periods=PERIODS, sensors=SENSORS, is_daily=is_daily)
     content = {"spec": spec.model_dump(mode="json")}
     plan = Plan(kind="cube", stage_version=1, arguments={}, content=content)
@@ -32,7 +37,7 @@ def draw_cube(
     for grid, time in ((grid, time) for grid in grids for time in range(len(PERIODS))):
         for sensor in SENSORS:
             seen = np.ones(grid.shape, np.uint8)
-            seen[blind.slices] = time > 0
+            seen[blind.slices] = time >= blind_periods
             for group, bands in sensor.groups.items():
                 window = Window(0, 0, *grid.shape).at(10 if group == "r10m" else 20)
                 pixels = random.integers(1, 9000, (len(bands), window.height, window.width))

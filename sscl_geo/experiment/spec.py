@@ -139,6 +139,10 @@ class Experiment(Frozen):
                     f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
                 )
             study, other = self.study_of(name), self.systems[name].of
+            if study.finetune.patience is not None:
+                raise InvalidInputError(
+                    f"system {name}: patience takes labels that no row tells of; leave it out"
+                )
             if other is not None and _network(study) != _network(self.study_of(other)):
                 raise InvalidInputError(
                     f"system {name}: takes the encoder of {other}, and so its inputs, features and "

@@ -52,8 +52,8 @@ def opened(selection: Selection) -> Imagery:
     return Cube.open(selection.path)
 
 
-def selected(path: str, part: str | None = None) -> Selection:
-    """Return a cube, or the chips of one part of their set.
+def selected(path: str, part: str | None = None, option: str = "--part") -> Selection:
+    """Return a cube, or the chips of one part of their set, which an option names.
 
     Raises:
         InvalidInputError: There is neither, or no chip of that part.
@@ -64,7 +64,7 @@ def selected(path: str, part: str | None = None) -> Selection:
     mine = tuple(n for n, chip in zip(chips.samples, chips.chips, strict=True) if chip.part == part)
     if not mine:
         known = ", ".join(sorted({chip.part for chip in chips.chips}))
-        raise InvalidInputError(f"--part {part!r}: {path} has {known}")
+        raise InvalidInputError(f"{option} {part!r}: {path} has {known}")
     return Selection(path=chips.path, samples=mine)
 
 

@@ -126,8 +126,8 @@ class Phase(NamedTuple):
         heads: Prefixes of the parameters that learn with the head's rate.
         is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
         after_step: Called after each optimiser step.
-        finish: Called once after the last step, before the last checkpoint; every rank must find
-            the same.
+        finish: Called once on the weights that are kept, before the last checkpoint; every rank
+            must find the same.
         validation: What chooses the epoch whose weights are kept; the last one's without.
     """
 
@@ -188,7 +188,7 @@ class _Run(NamedTuple):
 
 
 def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
-    schedule, validation, best = run.phase.schedule, run.phase.validation, Best(math.inf, 0, {})
+    schedule, best = run.phase.schedule, Best(math.inf, 0, {})
     run.model.to(run.gang.device)
     task = run.phase.task.to(run.gang.device, memory_format=fastest_layout(run.gang.device))  # type: ignore[call-overload]
     task = run.gang.wrap(task)
@@ -196,19 +196,15 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
     if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])  # type: ignore[arg-type]
-        rates.load_state_dict(saved["rates"])  # type: ignore[arg-type]
-        best = Best(**saved["best"])  # type: ignore[arg-type]
+        optimizer.load_state_dict(saved["optimizer"]["optimizer"])  # type: ignore[index]
+        rates.load_state_dict(saved["optimizer"]["rates"])  # type: ignore[index]
+        best = Best(**saved["best"]) if "best" in saved else best  # type: ignore[arg-type]
     for epoch in range(first, schedule.epochs):
         started = time.perf_counter()
         task.train()
         torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
         loss, waited = _epoch(run, task, optimizer, rates, epoch)
-        if not math.isfinite(loss):
-            message = (
-                f"{run.phase.name}: the loss of epoch {epoch + 1} is {loss}; lower learning_rate"
-            )
-            raise TrainingError(message)
+        _check_finite(run, "loss", epoch, loss)
         seconds = time.perf_counter() - started
         metrics: Metrics = {
             "phase": run.phase.name,
@@ -219,10 +215,11 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
             "memory_mb": _memory_mb(run.gang.device),
         }
         is_last = epoch + 1 == schedule.epochs
-        if validation is not None:
-            metrics["validation_loss"] = found = validation.loss()
+        if run.phase.validation is not None:
+            metrics["validation_loss"] = found = run.phase.validation.loss()
+            _check_finite(run, "validation loss", epoch, found)
             best = best.after(found, epoch + 1, run.model)
-            is_last |= best.is_stale(epoch + 1, validation.patience)
+            is_last |= best.is_stale(epoch + 1, run.phase.validation.patience)
             if is_last:
                 run.model.load_state_dict(best.weights)
         run.history.append(metrics)
@@ -233,9 +230,8 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
             to_bytes(
                 {
                     "model": run.model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "rates": rates.state_dict(),
-                    "best": {} if is_last else best._asdict(),
+                    "optimizer": {"optimizer": optimizer.state_dict(), "rates": rates.state_dict()},
+                    **({"best": best._asdict()} if best.weights and not is_last else {}),
                     "phase": run.number + is_last,
                     "epoch": 0 if is_last else epoch + 1,
                     "history": list(run.history),
@@ -244,6 +240,14 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
         )
         if is_last:
             return
+
+
+def _check_finite(run: _Run, what: str, epoch: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        message = (
+            f"{run.phase.name}: the {what} of epoch {epoch + 1} is {loss}; lower learning_rate"
+        )
+        raise TrainingError(message)
 
 
 def _epoch(

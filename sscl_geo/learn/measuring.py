@@ -1,4 +1,4 @@
-"""Batch statistics of a network as it will be used."""
+"""Windows as a network will see them, and its batch statistics on them."""
 
 from collections.abc import Callable, Sequence
 

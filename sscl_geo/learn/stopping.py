@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import IGNORED, Batch
 from sscl_geo.learn.gather import total_over_ranks
 from sscl_geo.learn.network import Segmenter
@@ -19,7 +20,7 @@ class Validation(NamedTuple):
     """How well a phase does on what it does not learn from.
 
     Attributes:
-        loss: Returns it, the same on every rank.
+        loss: Returns it, the same on every rank; it leaves weights and buffers as they were.
         patience: Epochs without a lower one after which the phase ends; None never ends it early.
     """
 
@@ -44,7 +45,9 @@ class Best(NamedTuple):
         """Return the better of this and another epoch; of two alike, the first."""
         if loss >= self.loss:
             return self
-        state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        state = {
+            name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()
+        }
         return Best(loss, epoch, state)
 
     def is_stale(self, epoch: int, patience: int | None) -> bool:
@@ -58,14 +61,20 @@ def validation_loss(
 ) -> float:
     """Return the mean cross-entropy in nats of all labelled pixels of some batches.
 
-    Every rank takes its share of them and gets the mean of all. The network is in inference mode
+    Whatever loss a study trains with, this one chooses, which counts every pixel alike. Every rank
+    takes its share of the batches and gets the mean of all. The network is in inference mode
     afterwards.
+
+    Raises:
+        InvalidInputError: A batch has no labels.
     """
     segmenter.eval()
     total = torch.zeros(2, dtype=torch.float64)
     for step in range(rank, STEPS, world):
         batch = draw(step)
-        labels = torch.as_tensor(batch.labels)
+        labels = batch.labels
+        if labels is None:
+            raise InvalidInputError("a validation needs labels; draw patches of labelled fields")
         bands = segmenter.encoder.normalise(batch.stored)
         logits = segmenter(bands.values, bands.is_absent).float()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")

@@ -33,8 +33,8 @@ class FinetuneStudy(Frozen):
         sampling: How labelled patches are drawn: labelled pixels evenly, classes evenly, or fields
             (a cube's areas, or chips) evenly. Every patch holds a labelled pixel.
         settings: How labels are learned from.
-        patience: Epochs without a lower loss on the validation after which finetuning ends; None
-            never ends it early. With a validation, the best epoch's weights are kept.
+        patience: Epochs without a lower cross-entropy on the validation after which finetuning
+            ends; None never ends it early. With a validation, the best epoch's weights are kept.
     """
 
     schedule: Schedule

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
@@ -191,11 +191,13 @@ def test_a_phase_finishes_once_and_its_last_checkpoint_holds_what_that_found() -
 def test_the_best_epoch_is_kept_and_an_end_without_better_ones_is_not_awaited(
     patience: int | None,
 ) -> None:
-    """Whatever kills the run after an epoch, and as if it judged by a written list."""
+    """Losses are a list; the same holds for a run that is killed after any of its epochs."""
     losses = [3.0, 1.0, 2.0, 1.0, 0.5, 4.0, 4.0]
     ends = {None: 7, 1: 3, 2: 4, 9: 7}[patience]
     best = {None: 5, 1: 2, 2: 2, 9: 5}[patience]
     schedule = Schedule(epochs=7, steps=2, batch=4, patch=2, learning_rate=0.01)
+
+    finished: list[dict[str, Tensor]] = []
 
     def run(rank: Rank) -> tuple[State, list[dict[str, Tensor]]]:
         torch.manual_seed(0)
@@ -206,7 +208,11 @@ def test_the_best_epoch_is_kept_and_an_end_without_better_ones_is_not_awaited(
             done = from_bytes(rank.kept)["history"] if rank.kept else []
             return losses[len(done)]  # type: ignore[arg-type]
 
-        phase = Phase("line", model, schedule, draw, validation=Validation(judged, patience))
+        def finish() -> None:
+            finished.append({name: value.clone() for name, value in model.state_dict().items()})
+
+        validation = Validation(judged, patience)
+        phase = Phase("line", model, schedule, draw, finish=finish, validation=validation)
         fit(model, [phase], rank, seed=1)
         assert rank.kept is not None
         return from_bytes(rank.kept), seen
@@ -214,13 +220,30 @@ def test_the_best_epoch_is_kept_and_an_end_without_better_ones_is_not_awaited(
     state, seen = run(Rank())
     told = [entry["validation_loss"] for entry in state["history"]]  # type: ignore[attr-defined]
     assert told == losses[:ends]
+    assert len(finished) == 1
     for name, value in seen[best - 1].items():
         assert torch.equal(state["model"][name], value)  # type: ignore[index]
+        assert torch.equal(finished[0][name], value)
     for epochs in range(1, ends + 1):
         rank = Rank(dies_after=epochs)
         with pytest.raises(Killed):
             run(rank)
         again, _ = run(rank)
-        assert len(again["history"]) == ends  # type: ignore[arg-type]
+        repeated = [entry["validation_loss"] for entry in again["history"]]  # type: ignore[attr-defined]
+        assert repeated == told
         for name, value in seen[best - 1].items():
             assert torch.equal(again["model"][name], value)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_validation_that_is_no_number_ends_the_run(loss: float) -> None:
+    model = Line()
+    phase = Phase(
+        "line",
+        model,
+        Schedule(epochs=2, steps=1, batch=4, patch=2),
+        draw,
+        validation=Validation(lambda: loss, None),
+    )
+    with pytest.raises(TrainingError, match=r"line: the validation loss of epoch 1 is (nan|inf)"):
+        fit(model, [phase], Rank(), seed=1)

@@ -81,7 +81,7 @@ def test_tiles_of_512_1024_and_2048_make_the_same_map(learned: Any, tmp_path: Pa
     """Two tiles of the largest size, and a hole; two workers make the last."""
     grid = Grid(crs="EPSG:32633", origin=(499980, 5400000), shape=(2160, 198), tile_px=512)
     cube = tmp_path / "cube.zarr"
-    draw_cube(cube, (grid,), Window(500, 60, 30, 90))
+    draw_cube(cube, (grid,), Window(500, 60, 30, 90), blind_periods=2)
     arrays: list[dict[str, np.ndarray]] = []
     for tile_px in (512, 1024, 2048):
         machines = Machines(executor="dask", workers=2) if tile_px == 2048 else Machines()
@@ -101,6 +101,7 @@ def test_tiles_of_512_1024_and_2048_make_the_same_map(learned: Any, tmp_path: Pa
             )
         arrays[-1]["cog"] = np.frombuffer((tmp_path / f"{tile_px}.tif").read_bytes(), np.uint8)
     assert {f"/{ZONE}/r10m/probability", f"/{ZONE}/r160m/landcover"} <= arrays[0].keys()
+    assert int((arrays[0][f"/{ZONE}/r10m/landcover"] == 0).sum()) == 30 * 90
     for other in arrays[1:]:
         assert other.keys() == arrays[0].keys()
         for name, array in arrays[0].items():

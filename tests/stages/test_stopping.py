@@ -1,21 +1,27 @@
 """Early stopping: labels that nothing learns from choose the epoch."""
 
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from torch.nn import functional as F
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.bundle import Bundle, read_card
-from sscl_geo.io.cubes import Classes
-from sscl_geo.learn.batches import IGNORED, Batch
+from sscl_geo.io.bundle import Bundle, read_card, read_weights
+from sscl_geo.io.cubes import Cube
+from sscl_geo.io.fields import labelled
+from sscl_geo.io.location import location
+from sscl_geo.learn import stopping
+from sscl_geo.learn.batches import IGNORED, Batch, Field
+from sscl_geo.learn.checkpoint import load_weights
+from sscl_geo.learn.measuring import windows
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.stopping import STEPS, validation_loss
@@ -24,7 +30,6 @@ from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 
-ZONE = "epsg32633"
 EPOCHS = 4
 
 
@@ -56,7 +61,7 @@ def request_of(
             "imagery": (learned.cube,),
             "labels": sides[:1],
             "encoder": learned.encoder,
-            "study": tiny_study.replace(finetune=numbers),
+            "study": tiny_study.replace(finetune=numbers, window=32, halo=4),
             "validation": (learned.cube,),
             "validation_labels": sides[1:],
         }
@@ -72,32 +77,58 @@ def losses_of(bundle: Bundle) -> list[float]:
 
 def test_a_network_that_gets_worse_is_stopped_and_its_best_epoch_maps(
     request_of: Callable[..., FinetuneRequest],
-    sides: tuple[Path, Path],
+    world: Any,
+    learned: Any,
     dfc2020: Legend,
     tmp_path: Path,
 ) -> None:
     """In the east every class is called by the name of another."""
-    shutil.copytree(sides[1], tmp_path / "wrong.zarr")
-    array = Classes.open(tmp_path / "wrong.zarr", "labels").store.array(f"{ZONE}/labels")
+    with rasterio.open(world.truth) as file:
+        values, profile = file.read(1), file.profile
     names = np.arange(256, dtype=np.uint8)
     names[list(dfc2020.values)] = np.roll(dfc2020.values, 1)
-    array[:] = names[np.asarray(array[:])]
+    with rasterio.open(tmp_path / "wrong.tif", "w", **profile) as file:
+        file.write(names[values], 1)
+    source = LabelsRequest(cube=learned.cube, source=tmp_path / "wrong.tif", legend=dfc2020)
+    make_labels(source, tmp_path / "wrong.zarr")
     wanted = request_of(1, rate=3e-3, validation_labels=(tmp_path / "wrong.zarr",))
     bundle = finetune(wanted, tmp_path / "model", Ranks())
     losses = losses_of(bundle)
     assert 2 <= len(losses) < EPOCHS
     assert losses[-1] >= losses[-2] == min(losses)
+    assert bundle.training["validation_labels"] == ["wrong.zarr"]
+    # What maps scores as the best epoch did.
+    network = NetworkSpec.model_validate(bundle.network)
+    segmenter = Segmenter(network, len(dfc2020.classes))
+    load_weights(segmenter, read_weights(tmp_path / "model", bundle), "model")
+    imagery = Cube.open(learned.cube)
+    bands = [band.name for band in network.bands]
+    pairs = labelled([imagery], [location(tmp_path / "wrong.zarr")], bands, tmp_path / "cache")
+    fields = [Field(piece.arrays, dfc2020.indices(found)) for piece, found in pairs]
+    study = wanted.study
+    shown = windows(fields, network, study.window, study.seed, study.finetune.sampling)
+    draw = partial(shown.batch, rank=0, world=1, device=torch.device("cpu"))
+    assert validation_loss(segmenter, draw, 0, 1) == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_to_be_judged_changes_nothing_of_a_run_that_improves_to_its_end(
-    request_of: Callable[..., FinetuneRequest], tmp_path: Path
+@pytest.mark.parametrize("teacher", [0.0, 1.0])
+def test_to_be_judged_changes_nothing_of_what_is_learned(
+    request_of: Callable[..., FinetuneRequest], learned: Any, tmp_path: Path, teacher: float
 ) -> None:
-    judged = finetune(request_of(None), tmp_path / "judged", Ranks())
-    losses = losses_of(judged)
-    assert len(losses) == EPOCHS
-    assert losses[-1] == min(losses) < losses[0]
-    alone = request_of(None, validation=(), validation_labels=())
-    assert finetune(alone, tmp_path / "alone", Ranks()).weights_sha256 == judged.weights_sha256
+    wanted = request_of(None)
+    if teacher:
+        settings = {"average": 0.5, "teacher": {"weight": teacher, "threshold": 0.1, "batch": 2}}
+        numbers = {**wanted.study.finetune.model_dump(), "settings": settings}
+        study = wanted.study.replace(finetune=numbers)
+        wanted = request_of(None, study=study, unlabelled=(learned.cube,))
+    judged = finetune(wanted, tmp_path / "judged", Ranks())
+    alone = wanted.replace(validation=(), validation_labels=())
+    other = finetune(alone, tmp_path / "alone", Ranks())
+    assert len(losses_of(judged)) == EPOCHS
+    learned_by, learned_alone = (
+        [entry["loss"] for entry in bundle.history] for bundle in (judged, other)
+    )
+    assert learned_by == learned_alone
 
 
 def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
@@ -106,7 +137,7 @@ def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
     cases: dict[str, dict[str, object]] = {
         "need --validation": {"validation": (), "validation_labels": ()},
         "as many --validation-labels as cubes": {"validation_labels": ()},
-        "teaches too": {"validation_labels": sides[:1]},
+        "teach too": {"validation_labels": sides[:1]},
     }
     for cause, changes in cases.items():
         with pytest.raises(InvalidInputError, match=cause):
@@ -114,7 +145,9 @@ def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_loss_is_the_mean_over_labelled_pixels_whatever_the_ranks(learned: Any) -> None:
+def test_the_loss_is_the_mean_over_labelled_pixels_and_ranks_share_the_batches(
+    monkeypatch: pytest.MonkeyPatch, learned: Any
+) -> None:
     spec = NetworkSpec.model_validate(read_card(learned.model).network)
     torch.manual_seed(0)
     segmenter = Segmenter(spec, 5)
@@ -144,3 +177,15 @@ def test_the_loss_is_the_mean_over_labelled_pixels_whatever_the_ranks(learned: A
     expected = sum(losses) / len(losses)
     assert validation_loss(segmenter.train(), draw, 0, 1) == pytest.approx(expected, rel=1e-5)
     assert not segmenter.training
+    parts: list[torch.Tensor] = []
+
+    def noted(part: torch.Tensor) -> torch.Tensor:
+        parts.append(part)
+        return part
+
+    monkeypatch.setattr(stopping, "total_over_ranks", noted)
+    for rank in range(3):
+        validation_loss(segmenter, draw, rank, 3)
+    summed = torch.stack(parts).sum(0)
+    assert float(summed[0] / summed[1]) == pytest.approx(expected, rel=1e-5)
+    assert int(summed[1]) == len(losses)

@@ -129,6 +129,8 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
             "training": {
                 "imagery": [selection.path.name for selection in job.request.imagery],
                 "labels": [path.name for path in job.request.labels],
+                "validation": [selection.path.name for selection in job.request.validation],
+                "validation_labels": [path.name for path in job.request.validation_labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],
                 "encoder_sha256": None if encoder is None else encoder.weights_sha256,
                 "finetune": study.finetune.model_dump(mode="json"),

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
+from sscl_geo.geo.cube import Place
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, opened
+from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, gsd, opened
 from sscl_geo.io.location import Location
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
@@ -75,7 +76,9 @@ def shared_legend(imagery: Sequence[Imagery], labels: Sequence[Location], option
 def check_validation(
     request: FinetuneRequest, imagery: Sequence[Imagery], legend: Legend, names: Sequence[str]
 ) -> None:
-    """Let only labels choose the epoch that fit those that teach, and are not of them.
+    """Let only labels choose the epoch that fit those that teach, and are not the same.
+
+    Whether two stores of labels on one cube overlap is not looked at.
 
     Raises:
         InvalidInputError: They do not fit, teach too, or there are none where they are needed.
@@ -92,29 +95,41 @@ def check_validation(
         raise InvalidInputError(
             "--validation: chips and cubes do not mix; give what is of the training's kind"
         )
+    stored = _stored(imagery[0], names)
     for one in others:
         one.wanted(names)
+        if _stored(one, names) != stored:
+            raise InvalidInputError(
+                f"{one.path}: its bands are not stored as those of {imagery[0].path}; give a "
+                "--validation of its kind"
+            )
     if shared_legend(others, request.validation_labels, "--validation-labels") != legend:
         raise InvalidInputError(
             f"{others[0].path}: labels of --validation have another legend than those that teach"
         )
-    taught = {*_taught(imagery, request.labels)}
-    for name in _taught(others, request.validation_labels):
-        if name in taught:
-            raise InvalidInputError(
-                f"--validation: {name[0]} teaches too; give labels that nothing learns from"
-            )
+    if {*_taught(imagery, request.labels)} & {*_taught(others, request.validation_labels)}:
+        raise InvalidInputError(
+            f"--validation: labels of {others[0].path} teach too; give ones that do not"
+        )
 
 
-def _taught(
-    imagery: Sequence[Imagery], labels: Sequence[Location]
-) -> Iterator[tuple[str, int | str]]:
+def _stored(imagery: Imagery, names: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Return the array and resolution of each band."""
+    periods = 1 + max(Place.of(key).later for key in imagery.wanted(names))
+    return {
+        source.name: (source.place.key, gsd(imagery, source))
+        for source in imagery.bands(periods)
+        if source.name in names
+    }
+
+
+def _taught(imagery: Sequence[Imagery], labels: Sequence[Location]) -> Iterator[tuple[str, int]]:
     """Yield what tells labels apart: each chip of a store, or a whole store of labels."""
     for one in imagery:
         if isinstance(one, Chips):
-            yield from ((f"{one.path}", number) for number in one.samples)
+            yield from ((one.store.plan.digest, number) for number in one.samples)
     for path in labels:
-        yield f"{path}", Classes.open(path, "labels").store.plan.digest
+        yield Classes.open(path, "labels").store.plan.digest, 0
 
 
 def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:

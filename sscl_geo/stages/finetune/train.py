@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.io.chips import Selection
 from sscl_geo.io.fields import decoded, labelled, opened
 from sscl_geo.io.location import Location
-from sscl_geo.learn.batches import DrawSpec, Field, Patches, joined, shares
+from sscl_geo.learn.batches import DrawSpec, Field, Patches, extent, joined, shares
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
@@ -106,13 +107,24 @@ def _validation(
     if not request.validation:
         return None
     fields = tuple(_fields(job, request.validation, request.validation_labels))
-    shown = windows(fields, job.network, study.window, study.seed, study.finetune.sampling)
+    # No field is too small to count.
+    side = min(study.window, *(min(extent(field, job.network)) for field in fields))
+    try:
+        shown = windows(fields, job.network, side, study.seed, study.finetune.sampling)
+    except InvalidInputError:
+        names = ", ".join(str(one.path) for one in request.validation)
+        message = f"--validation: {names} has no labelled pixel; take other labels"
+        raise InvalidInputError(message) from None
     draw = partial(shown.batch, rank=0, world=1, device=rank.device)
 
     def loss() -> float:
+        buffers = [(buffer, buffer.clone()) for buffer in model.result.buffers()]
         if finish is not None:
             finish()
-        return validation_loss(model.result, draw, rank.rank, rank.world)
+        found = validation_loss(model.result, draw, rank.rank, rank.world)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        return found
 
     return Validation(loss, study.finetune.patience)
 
