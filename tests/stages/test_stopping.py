@@ -30,7 +30,7 @@ from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 
-EPOCHS = 4
+EPOCHS = 6
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_network_that_gets_worse_is_stopped_and_its_best_epoch_maps(
         file.write(names[values], 1)
     source = LabelsRequest(cube=learned.cube, source=tmp_path / "wrong.tif", legend=dfc2020)
     make_labels(source, tmp_path / "wrong.zarr")
-    wanted = request_of(1, rate=3e-3, validation_labels=(tmp_path / "wrong.zarr",))
+    wanted = request_of(1, rate=2e-2, validation_labels=(tmp_path / "wrong.zarr",))
     bundle = finetune(wanted, tmp_path / "model", Ranks())
     losses = losses_of(bundle)
     assert 2 <= len(losses) < EPOCHS
