@@ -2,7 +2,7 @@
 
     python -m benchmarks.map            # add --driver for the scheduler's cost of 75,000 tiles
 
-A tile of 2048 x 2048 pixels and 14 bands is mapped by one process with one thread, in windows of
+A tile of 2046 x 2046 pixels and 14 bands is mapped by one process with one thread, in windows of
 256 px with halos of 32 px: by `make_map`, files, overviews and COG included; by the bare network on
 the same windows, already in memory; and as a user would without us, by `map_overlap` over the same
 store with the same network and halo in chunks of 512 px, whose seams it does not blend. Peak memory
@@ -45,7 +45,7 @@ from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference, Network, Stored
 from sscl_geo.stages.map.tile import unit_bytes
 
-SIDE, TILE, CHUNK, WINDOW, HALO = 2048, 2048, 512, 256, 32
+SIDE, TILE, CHUNK, WINDOW, HALO = 2046, 2048, 512, 256, 32
 MANY_SIDE, MANY_TILE = 1800, 256
 ROUNDS = 3
 

@@ -35,7 +35,7 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.gangs.local import LocalRank
 
-SIDE, PATCH = 2048, 256
+SIDE, TILE, PATCH = 2046, 2048, 256
 ROUNDS = 3
 SAMPLES, DIM, LOCATIONS = 32, 64, 4096
 
@@ -189,7 +189,7 @@ def main() -> None:
         measure_memory()
         return
     with tempfile.TemporaryDirectory() as folder:
-        cube = write_cube(Path(folder) / "cube.zarr", SIDE, SIDE)
+        cube = write_cube(Path(folder) / "cube.zarr", SIDE, TILE)
         spec, cache = network(cube), Path(folder) / "cache"
         mine, single = cold_rates(cube, spec)
         print(f"cold cube: {mine:.0f} patches/s; one Zarr read each: {single:.0f}")
