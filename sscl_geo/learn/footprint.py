@@ -15,6 +15,9 @@ from sscl_geo.learn.spec import NetworkSpec
 LANES = 8
 """A convolution brings its input and output into blocks of so many planes, and fills them up."""
 
+PROBE = 64
+"""Side of the window that is run: what the strides of all networks divide."""
+
 
 class _Watch(TorchDispatchMode):
     """Counts the bytes of tensors that are alive, and the most of them at a time."""
@@ -23,6 +26,11 @@ class _Watch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._known: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Let torch not import its compiler, which takes seconds, only to keep out of it."""
+        return False
 
     def __torch_dispatch__(
         self,
@@ -62,16 +70,18 @@ def _blocked(tensor: Tensor) -> int:
 def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
     """Return the most bytes that mapping one window holds, weights not counted.
 
-    The network is run on the meta device, where tensors have shapes and no content.
+    A small window is run and its bytes are scaled by area. (The meta device would need no run, but
+    torch imports its whole compiler for it, which takes seconds.)
 
     Args:
         spec: The network.
         classes: Number of classes.
         side: Side of the window in pixels of the network.
     """
-    with torch.device("meta"):
+    probe = min(side, PROBE)
+    with torch.random.fork_rng(devices=[]):
         segmenter = Segmenter(spec, classes).eval()
-        bands = torch.empty(1, len(spec.bands), side, side)
+    bands = torch.zeros(1, len(spec.bands), probe, probe)
     with torch.no_grad(), _Watch() as watch:
         torch.softmax(segmenter(bands).float(), 1)
-    return int(watch.most + bands.nbytes)
+    return int((watch.most + bands.nbytes) * (side / probe) ** 2)
