@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_files_are_served_by_ranges(tmp_path: Path) -> None:
     assert (answer.status_code, answer.text) == (206, "cd")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children of tests that run in the background of a shell would inherit a deaf ear."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_with_all_its_servers(catalog: Path, ending: signal.Signals) -> None:
     port = free_pair()
@@ -69,6 +79,9 @@ def test_the_command_ends_with_all_its_servers(catalog: Path, ending: signal.Sig
         assert f"STAC API http://{HOST}:{port}" in server.stdout.readline()
         family = psutil.Process(server.pid).children(recursive=True)
         server.send_signal(ending)
-        server.wait(30)
+        try:
+            server.wait(30)
+        finally:
+            server.kill()
     assert len(family) >= 2
     assert not psutil.wait_procs(family, timeout=10)[1]
