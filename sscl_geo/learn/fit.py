@@ -198,7 +198,8 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"]["optimizer"])  # type: ignore[index]
         rates.load_state_dict(saved["optimizer"]["rates"])  # type: ignore[index]
-        best = Best(**saved["best"]) if "best" in saved else best  # type: ignore[arg-type]
+        if run.phase.validation is not None:
+            best = Best(**saved["best"])  # type: ignore[arg-type]
     for epoch in range(first, schedule.epochs):
         started = time.perf_counter()
         task.train()

@@ -1,7 +1,7 @@
 """The chain on real scenes: Chile from its own western half, Chile and Brazil from elsewhere."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,24 @@ def encoder(
     return out
 
 
+Learn = Callable[[Sequence[Path], Sequence[Path], Path], Path]
+
+
+@pytest.fixture(scope="module")
+def learn(encoder: Path, study: Study) -> Learn:
+    """Return what makes a model of cubes and their labels, from the encoder."""
+
+    def learned(cubes: Sequence[Path], labels: Sequence[Path], out: Path) -> Path:
+        fields = {"imagery": cubes, "labels": labels, "encoder": encoder, "study": study}
+        finetune(FinetuneRequest.model_validate(fields), out, Ranks())
+        return out
+
+    return learned
+
+
 @pytest.fixture(scope="module")
 def report(
-    encoder: Path,
-    study: Study,
+    learn: Learn,
     real_cubes: dict[str, list[Path]],
     truth_of: Any,
     tmp_path_factory: pytest.TempPathFactory,
@@ -87,10 +101,7 @@ def report(
     make_labels(west, folder / "west.zarr")
     make_labels(east, folder / "east.zarr")
     make_baseline(cube, folder / "west.zarr", folder / "forest.zarr", 0)
-    request = FinetuneRequest(
-        imagery=(cube,), labels=(folder / "west.zarr",), encoder=encoder, study=study
-    )
-    finetune(request, folder / "model", Ranks())
+    learn([cube], [folder / "west.zarr"], folder / "model")
     make_map(cube, folder / "model", folder / "map.zarr", Machines())
     page = make_report(
         ReportRequest(
@@ -113,8 +124,7 @@ def report(
 
 @pytest.fixture(scope="module")
 def foreign(
-    encoder: Path,
-    study: Study,
+    learn: Learn,
     real_cubes: dict[str, list[Path]],
     truth_of: Any,
     tmp_path_factory: pytest.TempPathFactory,
@@ -125,11 +135,7 @@ def foreign(
     labels = [folder / f"{number}.zarr" for number in range(len(known))]
     for name, cube, out in zip(ELSEWHERE, known, labels, strict=True):
         make_labels(LabelsRequest(cube=cube, source=truth_of(name), legend=annual()), out)
-    request = FinetuneRequest(
-        imagery=tuple(known), labels=tuple(labels), encoder=encoder, study=study
-    )
-    finetune(request, folder / "model", Ranks())
-    return folder / "model"
+    return learn(known, labels, folder / "model")
 
 
 @pytest.mark.parametrize("name", [CHILE, BRAZIL])
