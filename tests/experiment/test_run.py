@@ -148,6 +148,12 @@ def test_a_system_that_cannot_learn_is_a_named_hole(
     assert len(failed) == 4
 
 
+def test_patience_has_no_labels_to_judge_by_in_an_experiment(smoke: Experiment) -> None:
+    hasty = System(study={"finetune": {"patience": 2}})
+    with pytest.raises(InvalidInputError, match="system hasty: patience takes labels"):
+        Experiment.model_validate({**dict(smoke), "systems": {"hasty": hasty}, "pairs": ()})
+
+
 def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:
     with pytest.raises(InvalidInputError, match="unknown systems sscl2"):
         smoke.replace(pairs=[["sscl2", "random"]])

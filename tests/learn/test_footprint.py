@@ -3,6 +3,7 @@
 import pytest
 
 from sscl_geo.geo.inputs import BandInput
+from sscl_geo.learn import footprint
 from sscl_geo.learn.footprint import window_bytes
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 
@@ -20,11 +21,14 @@ def spec_of(backbone: str, width: int = 4) -> NetworkSpec:
 
 
 @pytest.mark.parametrize("backbone", ["deeplabv3", "deeplabv3plus", "unet"])
-def test_four_times_the_pixels_need_four_times_the_memory(backbone: str) -> None:
-    small, large = (window_bytes(spec_of(backbone), 8, side) for side in (128, 256))
-    assert large == pytest.approx(4 * small, rel=0.02)
+def test_a_small_window_tells_what_the_whole_one_needs(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = window_bytes(spec_of(backbone), 8, 256)
+    monkeypatch.setattr(footprint, "PROBE", 256)
+    assert told == pytest.approx(window_bytes(spec_of(backbone), 8, 256), rel=0.03)
     # The features of all bands, before and behind a convolution, are held in any case.
-    assert small > 2 * 4 * len(BANDS) * 4 * 128**2
+    assert told > 2 * 4 * len(BANDS) * 4 * 256**2
 
 
 def test_wider_features_need_more() -> None:

@@ -1,5 +1,6 @@
 """Early stopping: labels that nothing learns from choose the epoch."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 import rasterio
 import torch
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from sscl_geo.cli import app
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
-from sscl_geo.io.cubes import Cube
+from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.fields import labelled
 from sscl_geo.io.location import location
 from sscl_geo.learn import stopping
@@ -143,6 +146,23 @@ def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
         with pytest.raises(InvalidInputError, match=cause):
             finetune(request_of(2, **changes), tmp_path / "model", Ranks())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_of_no_validation_is_refused(tmp_path: Path) -> None:
+    words = ["finetune", "--cube", "c.zarr", "--out", str(tmp_path / "m"), "--validation-part", "x"]
+    with pytest.raises(InvalidInputError, match=r"--validation-part: .* give that too"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_a_validation_without_a_label_is_told(
+    request_of: Callable[..., FinetuneRequest], sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(sides[1], tmp_path / "empty.zarr")
+    classes = Classes.open(tmp_path / "empty.zarr", "labels")
+    classes.store.array(f"{classes.grids[0].zone}/{classes.name}")[:] = 0
+    wanted = request_of(None, validation_labels=(tmp_path / "empty.zarr",))
+    with pytest.raises(InvalidInputError, match=r"cube\.zarr has no labelled pixel"):
+        finetune(wanted, tmp_path / "model", Ranks())
 
 
 def test_the_loss_is_the_mean_over_labelled_pixels_and_ranks_share_the_batches(

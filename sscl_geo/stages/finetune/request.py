@@ -97,7 +97,6 @@ def check_validation(
         )
     stored = _stored(imagery[0], names)
     for one in others:
-        one.wanted(names)
         if _stored(one, names) != stored:
             raise InvalidInputError(
                 f"{one.path}: its bands are not stored as those of {imagery[0].path}; give a "
