@@ -151,7 +151,8 @@ def write_coverage(store: Store, grid: Grid, states: Mapping[str, str]) -> None:
 
 def levels(shares: np.ndarray, is_seen: np.ndarray) -> UInt8[np.ndarray, "..."]:
     """Return probabilities as a map stores them: x 200, and 255 where nothing was seen."""
-    stored = np.rint(shares * FULL_CONFIDENCE).astype(np.uint8)
+    scaled = shares * FULL_CONFIDENCE
+    stored = np.rint(scaled, out=scaled).astype(np.uint8)
     return np.where(is_seen, stored, np.uint8(NO_CONFIDENCE))
 
 

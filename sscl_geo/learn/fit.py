@@ -21,7 +21,7 @@ from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 from sscl_geo.learn.gather import total_over_ranks
 from sscl_geo.learn.stopping import Best, Validation
-from sscl_geo.learn.tuning import computes_bfloat16, fastest_layout
+from sscl_geo.learn.tuning import computes_bfloat16
 
 Metrics = dict[str, float | int | str]
 SMALLEST_SHARE = 2
@@ -190,7 +190,7 @@ class _Run(NamedTuple):
 def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
     schedule, best = run.phase.schedule, Best(math.inf, 0, {})
     run.model.to(run.gang.device)
-    task = run.phase.task.to(run.gang.device, memory_format=fastest_layout(run.gang.device))  # type: ignore[call-overload]
+    task = run.phase.task.to(run.gang.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = run.gang.wrap(task)
     optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay, fused=True)
     # A plain function, which the scheduler leaves out of its state.

@@ -11,9 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
-
-LANES = 8
-"""A convolution brings its input and output into blocks of so many planes, and fills them up."""
+from sscl_geo.learn.tuning import prepare_inference
 
 PROBE = 64
 """Side of the window that is run: what the strides of all networks divide."""
@@ -41,7 +39,8 @@ class _Watch(TorchDispatchMode):
     ) -> object:
         out = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.convolution.default:
-            self.most = max(self.most, self.now + _blocked(args[0]) + _blocked(out) + out.nbytes)
+            # It lays out its input anew, if it likes another order of planes.
+            self.most = max(self.most, self.now + args[0].nbytes + out.nbytes)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self._take(tensor.untyped_storage())
@@ -61,12 +60,6 @@ class _Watch(TorchDispatchMode):
         self.now -= size
 
 
-def _blocked(tensor: Tensor) -> int:
-    """Return the bytes of a tensor in blocks of planes; one plane is taken as it is."""
-    planes = tensor.shape[1]
-    return tensor.nbytes if planes == 1 else tensor.nbytes * (-planes // LANES * -LANES) // planes
-
-
 def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
     """Return the most bytes that mapping one window holds, weights not counted.
 
@@ -80,8 +73,14 @@ def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
     """
     probe = min(side, PROBE)
     with torch.random.fork_rng(devices=[]):
-        segmenter = Segmenter(spec, classes).eval()
-    bands = torch.zeros(1, len(spec.bands), probe, probe)
+        segmenter = Segmenter(spec, classes)
+    prepare_inference(segmenter, "cpu")
     with torch.no_grad(), _Watch() as watch:
-        torch.softmax(segmenter(bands).float(), 1)
-    return int((watch.most + bands.nbytes) * (side / probe) ** 2)
+        seen = segmenter.encoder.normalise(
+            {
+                name: torch.zeros(1, len(bands), *[probe * spec.gsd // bands[0].gsd] * 2)
+                for name, bands in spec.arrays.items()
+            }
+        )
+        torch.softmax(segmenter(seen.values, seen.is_absent).float(), 1)
+    return int(watch.most * (side / probe) ** 2)

@@ -3,10 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, UInt8
 
 from sscl_geo.geo.grid import Window
 from sscl_geo.ops.windows import Lattice, blend_weights
+
+Position = UInt8[np.ndarray, "y x"]
+Share = Float32[np.ndarray, "y x"]
 
 
 class Blended(NamedTuple):
@@ -21,10 +24,10 @@ class Blended(NamedTuple):
         is_seen: Whether a pixel was seen.
     """
 
-    position: Int64[np.ndarray, "y x"]
-    probability: Float32[np.ndarray, "y x"]
-    second: Int64[np.ndarray, "y x"]
-    second_probability: Float32[np.ndarray, "y x"]
+    position: Position
+    probability: Share
+    second: Position
+    second_probability: Share
     shares: Float32[np.ndarray, "class y x"]
     is_seen: Bool[np.ndarray, "y x"]
 
@@ -67,14 +70,21 @@ class Blend:
         """Return the tile, once, after its last window; of a tie the class that comes first."""
         shares, total = self._sum, self._sum.sum(axis=0)
         np.divide(shares, total, out=shares, where=total > 0)
-        position, probability = _greatest(shares)
-        np.put_along_axis(shares, position[None], -1.0, axis=0)
-        second, second_probability = _greatest(shares)
-        np.put_along_axis(shares, position[None], probability[None], axis=0)
-        return Blended(position, probability, second, second_probability, shares, self._is_seen)
+        return Blended(*_two_greatest(shares), shares, self._is_seen)
 
 
-def _greatest(
+def _two_greatest(
     shares: Float32[np.ndarray, "class y x"],
-) -> tuple[Int64[np.ndarray, "y x"], Float32[np.ndarray, "y x"]]:
-    return shares.argmax(axis=0), shares.max(axis=0)
+) -> tuple[Position, Share, Position, Share]:
+    """Return the positions and values of the two greatest, class by class: no copy of all."""
+    shape = shares.shape[1:]
+    position, second = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    greatest, next_greatest = np.full(shape, -1, np.float32), np.full(shape, -1, np.float32)
+    for number, share in enumerate(shares):
+        is_greatest = share > greatest
+        np.copyto(second, number, where=share > next_greatest)
+        np.copyto(second, position, where=is_greatest)
+        np.copyto(position, number, where=is_greatest)
+        np.maximum(next_greatest, np.minimum(share, greatest), out=next_greatest)
+        np.maximum(greatest, share, out=greatest)
+    return position, greatest, second, next_greatest

@@ -18,6 +18,7 @@ from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.calibration import fitted_temperature
 
 MOST_PIXELS = 200_000
@@ -45,7 +46,7 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     weights = read_weights(model, bundle)
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes))
     load_weights(segmenter, weights, str(model))
-    segmenter.eval()
+    prepare_inference(segmenter, "cpu")
     bands = segmenter.encoder.spec.bands
     source = opened(imagery)
     check_stored_alike(source, bands)

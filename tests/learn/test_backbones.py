@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.init import initialise
-from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.resnet import ResNet
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.tuning import prepare_inference
 
 BACKBONES = "sscl_geo.learn.backbones"
 BANDS = tuple(
@@ -40,6 +42,22 @@ def test_a_backbone_has_gradients_everywhere_and_reads_every_plane(name: str, si
     assert features.grad is not None
     assert (features.grad.abs().sum((0, 2, 3)) > 0).all()
     assert all(p.grad is not None for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", plugins.names(BACKBONES))
+def test_a_network_prepared_to_be_asked_says_the_same_without_batch_norms(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = BackboneSpec(name=name, depth=18, width=4, rates=(1, 2), context_width=8)
+    spec = NetworkSpec(bands=BANDS, features=FeatureSpec(layers=2, width=2), backbone=backbone)
+    network, bands = Segmenter(spec, 3), torch.randn(2, 5, 48, 48)
+    for _ in range(3):
+        network(3 * bands + 1)  # statistics of its own for every batch norm
+    with torch.inference_mode():
+        before = network.eval()(bands)
+        prepare_inference(network, "cpu")
+        after = network(bands)
+    assert torch.allclose(after, before, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 @pytest.mark.parametrize("name", ["deeplabv3plus", "unet"])

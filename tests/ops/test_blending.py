@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from sscl_geo.geo.grid import Window
 from sscl_geo.ops.blending import Blend, Blended
@@ -72,14 +73,20 @@ def test_the_second_class_is_the_most_probable_of_the_others() -> None:
     assert result.shares.sum(0)[seen] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_tie_goes_to_the_class_that_comes_first() -> None:
-    tile = Window(0, 0, 8, 8)
-    blend = Blend(tile, CLASSES, LATTICE)
-    for window in LATTICE.covering(tile, (0, 0)):
-        told = np.zeros((CLASSES, 16, 16), np.float32)
-        told[1:] = 0.5
-        blend.add(window, told, np.ones((16, 16), np.bool_))
-    assert (blend.result().position == 1).all()
+@given(
+    arrays(
+        np.int8, st.tuples(st.integers(2, 9), st.just(8), st.just(8)), elements=st.integers(1, 3)
+    )
+)
+def test_of_a_tie_the_class_that_comes_first_is_first(told: np.ndarray) -> None:
+    tile, classes = Window(0, 0, 8, 8), len(told)
+    # No window overlaps another, and sums of powers of two do not round.
+    blend = Blend(tile, classes, checked_lattice(8, 0))
+    blend.add(tile, told.astype(np.float32) / 4, np.ones((8, 8), np.bool_))
+    result = blend.result()
+    order = np.argsort(-told, axis=0, kind="stable")
+    assert np.array_equal(result.position, order[0])
+    assert np.array_equal(result.second, order[1])
 
 
 def test_a_tile_that_no_window_saw_has_no_probability() -> None:

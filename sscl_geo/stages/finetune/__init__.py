@@ -34,7 +34,7 @@ from sscl_geo.stages.finetune.train import Job, train
 
 __all__ = ["FinetuneRequest", "finetune"]
 
-VERSION = 3
+VERSION = 4
 GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"
 CACHE = "cache"

@@ -30,7 +30,7 @@ from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 
 __all__ = ["Inference", "make_map"]
 
-VERSION = 2
+VERSION = 3
 
 
 def make_map(

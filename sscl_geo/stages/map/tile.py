@@ -27,6 +27,7 @@ from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.footprint import window_bytes
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.blending import Blended
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.work import Evidence, TileUnit
@@ -35,7 +36,7 @@ from sscl_geo.stages.map.inference import STRIP_ROWS, Inference, Network, blende
 COPIES = 4
 """Strips that are held at a time: one in use, and one that is read, in pieces, into order."""
 
-BYTES_PER_PIXEL = 40
+BYTES_PER_PIXEL = 28
 """Bytes of a tile's layers and of what they are made of, per pixel, probabilities not counted."""
 
 MOST_OBSERVATIONS = 255
@@ -104,7 +105,7 @@ def unit_bytes(bundle: Bundle, tile_px: int, inference: Inference) -> int:
     inputs = COPIES * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
     activations = window_bytes(network, classes, bundle.window)
     # Sums and what is made of them; stored probabilities are scaled and rounded on their way.
-    per_class = 14 if inference.has_probabilities else 8
+    per_class = 10 if inference.has_probabilities else 4
     return int(inputs + (per_class * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
 
 
@@ -115,9 +116,8 @@ def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Segm
     legend = Legend.model_validate(bundle.legend)
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(legend.classes))
     load_weights(segmenter, read_weights(path, bundle), str(path))
-    if has_gpu:
-        segmenter.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return bundle, legend, segmenter.eval()
+    prepare_inference(segmenter, "cuda" if has_gpu else "cpu")
+    return bundle, legend, segmenter
 
 
 def _layers(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
