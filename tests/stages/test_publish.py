@@ -13,6 +13,7 @@ import pystac
 import pytest
 import rasterio
 from pyproj import Transformer
+from stac_model.schema import MLModelProperties
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.geo.area import Area
@@ -199,5 +200,9 @@ def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Pat
     (model,) = [href for href in links if href not in scenes]
     item = pystac.Item.from_file(str(path.parent / model))
     assert item.properties["mlm:architecture"] == "deeplabv3"
+    (output,) = item.properties["mlm:output"]
+    for one in output["classification:classes"]:
+        one.pop("title")  # a field of the classification extension that stac_model does not know
+    assert MLModelProperties.model_validate(item.properties).input[0].input.shape[0] == -1
     assert read_card(tmp_path / "p" / "model") == read_card(learned.model)
     pystac.read_dict({**item.to_dict(), "stac_extensions": []}).validate()

@@ -192,7 +192,7 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
         "datetime": None,
         "start_datetime": start,
         "end_datetime": end,
-        "mlm:name": f"{told.id} {architecture}",
+        "mlm:name": f"sscl_geo {told.id} {architecture}",  # begins with a letter, as it must
         "mlm:architecture": architecture,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "PyTorch",
