@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sscl_geo.cli import repair
+from sscl_geo.cli.upkeep import repair
 from sscl_geo.errors import HolesError, InvalidInputError, PlanConflictError
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox

@@ -10,7 +10,7 @@ import rasterio
 import xarray
 from rasterio.io import MemoryFile
 
-from sscl_geo.cli import repair
+from sscl_geo.cli.upkeep import repair
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import AnyLocation, Location, local_path, location

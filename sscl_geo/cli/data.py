@@ -1,0 +1,146 @@
+"""Imagery and labels: from scenes to cubes, labels and chips."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sscl_geo.cli.options import CubeOption, DaskOption, ExecutorOption, OutOption, WorkersOption
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import parse, read_yaml
+from sscl_geo.geo.bbox import checked_bbox
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.location import local_path, location
+from sscl_geo.plugins import shipped_file
+from sscl_geo.runtime.work import machines_of
+
+app = typer.Typer()
+
+CHIPSETS = "sscl_geo.io.chipsets"
+CUBE = "cube"
+LAYER = "stac:"
+"""What marks a label source as a layer of a catalogue."""
+
+
+@app.command()
+def labels(
+    cube: CubeOption,
+    source: Annotated[
+        str,
+        typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
+    ],
+    legend: Annotated[str, typer.Option(help="Legend: name or YAML.")],
+    out: OutOption,
+    column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Take labels only inside this box."),
+    ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="Catalogue of stac:LAYER; default: the cube's.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile for a URL or catalog.json.")] = None,
+    datetime: Annotated[
+        str | None, typer.Option(metavar="A/B", help="Days of stac:LAYER; default: the nearest.")
+    ] = None,
+) -> None:
+    """Put reference labels on a cube's pixels."""
+    from sscl_geo.io.profile import source as catalog_source
+    from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
+
+    layer = LayerSource(
+        layer=source.removeprefix(LAYER),
+        catalog=catalog_source(catalog, profile) if catalog else None,
+        datetime=datetime,
+    )
+
+    request = LabelsRequest(
+        cube=location(cube),
+        source=layer if source.startswith(LAYER) else Path(source),
+        legend=_legend(legend),
+        column=column,
+        bbox=None if bbox is None else checked_bbox(*bbox),
+    )
+    share = make_labels(request, location(out))
+    print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
+
+
+@app.command()
+def composite(
+    cube: CubeOption,
+    out: OutOption,
+    period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
+    compositor: Annotated[
+        str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
+    ] = "median",
+    opening: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    dilation: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Make composites of a cube that was ingested with --period day, without a download."""
+    from sscl_geo.stages.ingest import CompositeRequest, Method
+    from sscl_geo.stages.ingest import composite_days as run
+
+    given = {"opening_px": opening, "dilation_px": dilation}
+    mask = {name: value for name, value in given.items() if value is not None}
+    method = parse(Method, {"compositor": compositor, "mask": mask}, "options")
+    request = CompositeRequest(cube=location(cube), period=period, method=method)
+    summary = run(request, location(out), machines_of(executor, workers, dask))
+    print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
+
+
+@app.command()
+def chips(
+    source: Annotated[str, typer.Option(help="File or folder of a set of chips, or a cube.")],
+    kind: Annotated[str, typer.Option(help="How it lies there: a name of io/chipsets, or cube.")],
+    out: OutOption,
+    legend: Annotated[str | None, typer.Option(help="Legend of its labels: name or YAML.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Of a cube: labels on its pixels.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of a cube: side of a chip in 10 m pixels. Default: 64")
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Of a cube: side in metres of blocks that splits keep. Default: 1280"),
+    ] = None,
+) -> None:
+    """Make a store of chips, which pretrain, finetune and experiment take, of a set or a cube."""
+    from sscl_geo import plugins
+    from sscl_geo.io.chips import write_chips
+    from sscl_geo.stages.cut import CutSpec, cut_chips
+
+    given = {"side_px": size, "block_m": block}
+    cut = {name: value for name, value in given.items() if value is not None}
+    if kind == CUBE and legend is not None:
+        raise InvalidInputError("--legend: labels of a cube have their own; leave it out")
+    if kind != CUBE and (cut or labels is not None):
+        raise InvalidInputError("--labels, --size and --block are of --kind cube; leave them out")
+    if kind == CUBE:
+        reference = None if labels is None else location(labels)
+        spec = parse(CutSpec, cut, "options")
+        made = cut_chips(location(source), reference, spec, location(out))
+    else:
+        named = None if legend is None else _legend(legend)
+        files = local_path(source, "a set of chips")
+        made = write_chips(plugins.find(CHIPSETS, kind).chip_source(files, named), location(out))
+    print(f"{out}: {made.spec.count} chips of {made.spec.side} px, {len(made.spec.bands)} bands")
+
+
+@app.command()
+def despeckle(
+    chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
+    out: OutOption,
+    filter: Annotated[str, typer.Option("--filter", help="lognlm, lee or sarbm3d.")] = "lognlm",  # noqa: A002
+    looks: Annotated[float, typer.Option(help="Equivalent number of looks.")] = 4.4,
+) -> None:
+    """Make chips whose radar has less speckle."""
+    from sscl_geo.stages.despeckle import despeckle_chips
+
+    made = despeckle_chips(location(chips), location(out), filter, looks)
+    print(f"{out}: {made.spec.count} chips, radar filtered by {filter}")
+
+
+def _legend(name: str) -> Legend:
+    return read_yaml(Legend, shipped_file("catalogs/legends", name, "--legend"))

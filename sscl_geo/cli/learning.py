@@ -1,0 +1,163 @@
+"""Learning: pretraining, finetuning, calibration and experiments."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from sscl_geo.cli.options import (
+    BUNDLE,
+    CompileOption,
+    GpuOption,
+    ImageryOption,
+    OutOption,
+    PartOption,
+    RanksOption,
+    RayOption,
+    RecomputeOption,
+    StudyOption,
+)
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import parse, read_yaml
+from sscl_geo.io.location import local_path, location
+from sscl_geo.plugins import shipped_file
+from sscl_geo.runtime.work import Machines
+
+app = typer.Typer()
+
+
+@app.command()
+def pretrain(
+    cube: ImageryOption,
+    out: OutOption,
+    part: PartOption = None,
+    study: StudyOption = "letter",
+    ranks: RanksOption = 0,
+    ray: RayOption = None,
+    gpu: GpuOption = False,
+    recompute: RecomputeOption = False,
+    compile: CompileOption = False,  # noqa: A002
+) -> None:
+    """Train an encoder on unlabelled cubes or chips: UniFeat, then CoRe."""
+    from sscl_geo.io.fields import selected
+    from sscl_geo.learn.study import Study
+    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.stages.pretrain import PretrainRequest
+    from sscl_geo.stages.pretrain import pretrain as run
+
+    numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
+    machines = {"ranks": ranks, "address": ray, "gpus": gpu}
+    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
+    request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
+    bundle = run(request, local_path(out, BUNDLE), where)
+    print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
+
+
+@app.command()
+def finetune(
+    cube: ImageryOption,
+    out: OutOption,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="Labels of each cube, in the same order; chips bring their own."),
+    ] = None,
+    part: PartOption = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(help="Cubes or chips for the study's teacher.")
+    ] = None,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cubes or chips whose labels choose the best epoch; none keeps the last."
+        ),
+    ] = None,
+    validation_labels: Annotated[
+        list[str] | None, typer.Option(help="Labels of each validation cube, in the same order.")
+    ] = None,
+    validation_part: Annotated[
+        str | None, typer.Option(help="Take only chips of this part for the validation.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder; none starts from random weights.")
+    ] = None,
+    study: StudyOption = "letter",
+    ranks: RanksOption = 0,
+    ray: RayOption = None,
+    gpu: GpuOption = False,
+    recompute: RecomputeOption = False,
+    compile: CompileOption = False,  # noqa: A002
+) -> None:
+    """Train a model on few labels."""
+    from sscl_geo.io.fields import selected
+    from sscl_geo.learn.study import Study
+    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.stages.finetune import FinetuneRequest
+    from sscl_geo.stages.finetune import finetune as run
+
+    if validation_part is not None and not validation:
+        raise InvalidInputError("--validation-part: names a part of --validation; give that too")
+    request = FinetuneRequest(
+        imagery=tuple(selected(path, part) for path in cube),
+        labels=tuple(location(path) for path in labels or ()),
+        unlabelled=tuple(selected(path) for path in unlabelled or ()),
+        validation=tuple(
+            selected(path, validation_part, "--validation-part") for path in validation or ()
+        ),
+        validation_labels=tuple(location(path) for path in validation_labels or ()),
+        encoder=None if encoder is None else local_path(encoder, BUNDLE),
+        study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
+    )
+    machines = {"ranks": ranks, "address": ray, "gpus": gpu}
+    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
+    bundle = run(request, local_path(out, BUNDLE), where)
+    print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
+    cube: Annotated[str, typer.Option(help="Path of a cube, or of chips.")],
+    out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Labels that the model did not learn from.")
+    ] = None,
+    part: PartOption = None,
+) -> None:
+    """Make a model as sure as it is right: fit a temperature on labels that it has not seen."""
+    from sscl_geo.io.fields import selected
+    from sscl_geo.stages.calibrate import calibrate as run
+
+    reference = None if labels is None else location(labels)
+    bundle = run(
+        local_path(model, BUNDLE), selected(cube, part), reference, local_path(out, BUNDLE)
+    )
+    print(f"{out}: temperature {bundle.temperature:.3f}")
+
+
+@app.command()
+def experiment(
+    experiment: Annotated[str, typer.Argument(help="Experiment (name or YAML).")],
+    chips: Annotated[str, typer.Option(help="A store of labelled chips.")],
+    out: OutOption,
+    judged: Annotated[
+        Literal["test", "validation"], typer.Option(help="Choices are made on validation.")
+    ] = "test",
+    system: Annotated[
+        list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
+    executor: Annotated[str, typer.Option(help="serial, dask or ray_tasks.")] = "ray_tasks",
+    workers: Annotated[int, typer.Option(help="Processes of a local cluster.")] = 2,
+    ray: RayOption = None,
+) -> None:
+    """Run a matrix of systems, labels and seeds, cell by cell, and write its tables."""
+    from sscl_geo.experiment.run import TABLES, run_experiment
+    from sscl_geo.experiment.spec import Experiment
+
+    whole = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
+    matrix = whole.part(system or (), seeds)
+    machines = parse(
+        Machines, {"executor": executor, "workers": workers, "address": ray}, "options"
+    )
+    folder = local_path(out, "an experiment")
+    summary = run_experiment(matrix, location(chips), folder, machines, judged)
+    print(f"{folder / TABLES}: {summary.done} cells ({summary.now} now)")

@@ -1,0 +1,118 @@
+"""What shows and tells: the page of a map, the demo, catalogues, schemas."""
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sscl_geo.cli.options import RanksOption
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen, parse
+from sscl_geo.geo.legend import Legend
+from sscl_geo.io.location import location
+
+app = typer.Typer()
+
+catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
+app.add_typer(catalog_app, name="catalog")
+
+
+@app.command()
+def view(
+    map: Annotated[str, typer.Argument(help="Path of a map.")],  # noqa: A002
+    other: Annotated[
+        str | None, typer.Option("--map", help="A second map, to compare it with.")
+    ] = None,
+    cube: Annotated[
+        str | None, typer.Option(help="Imagery to show beneath; default: the map's own cube.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7830,
+    attribution: Annotated[
+        str | None, typer.Option(help="Line of credit; default: by the map's metadata.")
+    ] = None,
+) -> None:
+    """Look at a map in the browser of this machine: classes, confidence, areas, two compared."""
+    from sscl_geo.stages.view import ViewRequest
+    from sscl_geo.stages.view import view as run
+
+    request = ViewRequest(
+        map=location(map),
+        other=None if other is None else location(other),
+        cube=None if cube is None else location(cube),
+        attribution=attribution,
+    )
+    # The server takes Ctrl-C as its end, and may or may not pass it on.
+    with suppress(KeyboardInterrupt):
+        run(request, port, partial(print, flush=True))
+    print("ended")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of everything that is made.")] = Path(
+        "demo-out"
+    ),
+    size_px: Annotated[int, typer.Option(help="Side of the simulated land at 10 m.")] = 768,
+    seed: Annotated[int, typer.Option(help="Seed of the land and of the training.")] = 1,
+    ranks: RanksOption = 2,
+) -> None:
+    """Make a world, ingest it, learn, map it, and report: everything on this machine."""
+    from sscl_geo.demo.run import run_demo
+    from sscl_geo.runtime.gang import Ranks
+
+    where = parse(Ranks, {"ranks": ranks}, "options")
+    page = run_demo(out, size_px=size_px, seed=seed, ranks=where)
+    print(f"report: {page.resolve()}")
+
+
+@app.command()
+def serve(
+    catalog: Annotated[Path, typer.Argument(help="catalog.json of a static STAC catalogue.")],
+    port: Annotated[int, typer.Option(help="Port of the API; files get the next one.")] = 7822,
+) -> None:
+    """Serve a static catalogue as a STAC API and range-capable files, on loopback."""
+    import signal
+    import sys
+    import time
+
+    from sscl_geo.demo.serve import served
+
+    # So that its servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with served(catalog, port) as urls:
+        print(f"STAC API {urls.api}  files {urls.files}  (Ctrl-C ends)", flush=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            print("ended")
+
+
+@catalog_app.command()
+def check(
+    items: Annotated[Path, typer.Argument(help="STAC items: FeatureCollection, list or one item.")],
+    profile: Annotated[str, typer.Option(help="Profile (name or YAML).")] = "generic",
+) -> None:
+    """Tell for each item, as a line of JSON, whether it would be used or why not."""
+    import json
+
+    from sscl_geo.io.verdicts import check_file
+
+    for verdict in check_file(items, profile):
+        print(json.dumps(verdict))
+
+
+@app.command()
+def schema(kind: Annotated[str, typer.Argument(help="study, profile or legend.")]) -> None:
+    """Print the JSON schema of a configuration file."""
+    import json
+
+    from sscl_geo.io.profile import Profile
+    from sscl_geo.learn.study import Study
+
+    kinds: dict[str, type[Frozen]] = {"study": Study, "profile": Profile, "legend": Legend}
+    if kind not in kinds:
+        raise InvalidInputError(f"schema {kind!r}: choose one of {', '.join(kinds)}")
+    print(json.dumps(kinds[kind].model_json_schema(), indent=1))

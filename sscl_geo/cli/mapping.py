@@ -1,0 +1,136 @@
+"""Maps: made, compared, and handed on."""
+
+from typing import Annotated
+
+import typer
+
+from sscl_geo.cli.options import (
+    BUNDLE,
+    CubeOption,
+    DaskOption,
+    ExecutorOption,
+    MapOption,
+    OutOption,
+    WorkersOption,
+)
+from sscl_geo.frozen import parse
+from sscl_geo.io.location import local_path, location
+from sscl_geo.runtime.work import machines_of
+
+app = typer.Typer()
+
+
+@app.command(name="map")
+def make_map(
+    cube: CubeOption,
+    model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
+    out: OutOption,
+    tile_px: Annotated[
+        int | None, typer.Option(help="Side of a tile at 10 m; default: the cube's.")
+    ] = None,
+    flips: Annotated[
+        bool, typer.Option(help="Mean over each window and its mirror images; four times slower.")
+    ] = False,
+    probabilities: Annotated[
+        bool, typer.Option(help="Keep the probability of every class.")
+    ] = False,
+    gpu: Annotated[bool, typer.Option(help="Each worker has a GPU.")] = False,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Map a cube wall to wall."""
+    from sscl_geo.stages.map import Inference
+    from sscl_geo.stages.map import make_map as run
+
+    summary = run(
+        location(cube),
+        local_path(model, BUNDLE),
+        location(out),
+        machines_of(executor, workers, dask),
+        tile_px,
+        Inference(has_flips=flips, has_gpu=gpu, has_probabilities=probabilities),
+    )
+    print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
+
+
+@app.command()
+def baseline(
+    cube: CubeOption,
+    labels: Annotated[str, typer.Option(help="Labels on the cube's pixels.")],
+    out: OutOption,
+    seed: Annotated[int, typer.Option(help="Seed of the forest.")] = 0,
+) -> None:
+    """Map a cube with a random forest on single pixels, to compare with."""
+    from sscl_geo.stages.baseline import make_baseline
+
+    make_baseline(location(cube), location(labels), location(out), seed)
+    print(f"{out}: mapped by a random forest on pixels")
+
+
+@app.command()
+def change(
+    before: Annotated[str, typer.Option(help="Path of the earlier map.")],
+    after: Annotated[str, typer.Option(help="Path of the later map, by the same model.")],
+    out: OutOption,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Tell what changed between two maps of one model, how surely, and how many hectares."""
+    from sscl_geo.stages.change import make_change
+
+    machines = machines_of(executor, workers, dask)
+    summary = make_change(location(before), location(after), location(out), machines)
+    print(f"{out}: {summary.done} tiles compared ({summary.now} now), {summary.empty} without data")
+
+
+@app.command()
+def publish(
+    map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
+    out: Annotated[str, typer.Option(help="Folder of the product; the same command resumes.")],
+    model: Annotated[
+        str | None, typer.Option(help="Bundle of the map's model, to publish it too.")
+    ] = None,
+    crs: Annotated[
+        str | None,
+        typer.Option(help="One CRS in metres for all zones; default: the map's own pixels."),
+    ] = None,
+    file_px: Annotated[int, typer.Option(help="Most pixels along a side of a file.")] = 8192,
+    id: Annotated[str, typer.Option("--id", help="Id of the STAC collection.")] = "landcover",  # noqa: A002
+    title: Annotated[str, typer.Option(help="Its title.")] = "Land cover",
+    license: Annotated[  # noqa: A002
+        str, typer.Option("--license", help="SPDX identifier, or other.")
+    ] = "other",
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+) -> None:
+    """Write a map as COGs, mosaics, styles and a STAC catalogue."""
+    from sscl_geo.stages.publish import PublishRequest
+    from sscl_geo.stages.publish import publish as run
+
+    fields = {
+        "map": location(map), "model": None if model is None else local_path(model, BUNDLE),
+        "crs": crs, "file_px": file_px,
+        "id": id, "title": title, "license": license,
+    }  # fmt: skip
+    request = parse(PublishRequest, fields, "options")
+    machines = machines_of(executor, workers, dask)
+    summary = run(request, local_path(out, "a product"), machines)
+    print(f"{out}: {summary.done} places published ({summary.now} now), {summary.empty} empty")
+
+
+@app.command()
+def vectorize(
+    map: MapOption,  # noqa: A002
+    out: Annotated[str, typer.Option(help="Polygons: .parquet (GeoParquet) or .gpkg.")],
+    min_area: Annotated[
+        float, typer.Option(help="Minimum mapping unit in hectares; smaller pieces are merged.")
+    ] = 0.5,
+) -> None:
+    """Write a map's classes as polygons, whole across tiles."""
+    from sscl_geo.stages.vectorize import vectorize as run
+
+    count = run(location(map), local_path(out, "a vector file"), min_area)
+    print(f"{out}: {count:,} polygons")

@@ -1,0 +1,41 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+ImageryOption = Annotated[
+    list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
+]
+PartOption = Annotated[
+    str | None, typer.Option(help="Take only chips of this part of their set, such as train.")
+]
+CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
+BUNDLE = "a model bundle"
+
+OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
+StudyOption = Annotated[
+    str, typer.Option(help="Study (name or YAML): every number of the training.")
+]
+RanksOption = Annotated[
+    int, typer.Option(help="Ray Train workers; 0 trains in this process, without Ray.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Ray cluster; default: here, or this Ray job's."),
+]
+GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
+RecomputeOption = Annotated[
+    bool, typer.Option(help="Compute maps of single bands twice, for less memory.")
+]
+CompileOption = Annotated[
+    bool, typer.Option(help="Compile the network with torch; needs a C++ compiler.")
+]
+ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
+MapOption = Annotated[str, typer.Option("--map", help="Path of a map.")]
+StoreArgument = Annotated[str, typer.Argument(help="Path of a cube or map.")]
+DaskOption = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="tcp://…", help="Address of a running Dask scheduler."),
+]
