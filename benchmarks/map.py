@@ -13,7 +13,6 @@ before they begin. The last line is one JSON object.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import zarr
 from safetensors.torch import load_file
 
 from benchmarks.cubes import network, write_cube
+from benchmarks.peak import peak_bytes, reset_peak
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import Legend
@@ -172,12 +172,12 @@ def one(folder: Path, way: str) -> dict[str, float]:
         name: np.ones((len(bands), 640 // bands[0].gsd, 640 // bands[0].gsd), np.uint16)
         for name, bands in spec.arrays.items()
     }])  # fmt: skip
+    reset_peak()
     before = psutil.Process().memory_info().rss
     started = time.perf_counter()
     act()
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": seconds, "bytes": peak - before}
+    return {"seconds": seconds, "bytes": peak_bytes() - before}
 
 
 def growth(folder: Path) -> float:

@@ -9,7 +9,6 @@ against METHOD's arithmetic of 12 N² P bytes of logits. The last line is one JS
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.cubes import network, write_cube
+from benchmarks.peak import peak_bytes, reset_peak
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import decoded
 from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
@@ -177,10 +177,10 @@ def memory_ratio() -> float:
 
 def measure_memory() -> None:
     """Print the growth of this process's peak over one loss and gradient."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reset_peak()
+    before = peak_bytes()
     loss_ours()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"bytes": (after - before) * 1024}))
+    print(json.dumps({"bytes": peak_bytes() - before}))
 
 
 def main() -> None:
