@@ -109,6 +109,8 @@ class Experiment(Frozen):
         study: The numbers that all networks share.
         systems: The systems, by name.
         pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
+        savings: Pairs of systems of which ours, with some labels, is compared seed by seed with the
+            other with all labels.
     """
 
     title: str
@@ -119,10 +121,11 @@ class Experiment(Frozen):
     study: dict[str, JsonValue]
     systems: dict[str, System]
     pairs: tuple[tuple[str, str], ...] = ()
+    savings: tuple[tuple[str, str], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "Experiment":
-        named = {name for pair in self.pairs for name in pair}
+        named = {name for pair in (*self.pairs, *self.savings) for name in pair}
         named |= {s.encoder_of for s in self.systems.values() if s.encoder_of is not None}
         unknown = named - set(self.systems)
         if unknown:
@@ -204,8 +207,11 @@ class Experiment(Frozen):
             for name, system in self.systems.items()
             if name in tried | lenders
         }
-        pairs = tuple(pair for pair in self.pairs if tried.issuperset(pair))
-        return self.replace(systems=kept, pairs=pairs)
+        pairs, savings = (
+            tuple(pair for pair in compared if tried.issuperset(pair))
+            for compared in (self.pairs, self.savings)
+        )
+        return self.replace(systems=kept, pairs=pairs, savings=savings)
 
     def version(self, name: str) -> str:
         """Return a digest of everything that decides what a system finds, but labels and seed."""
@@ -237,7 +243,14 @@ _NO_INFLUENCE = {"about", "published", "study", "of", "labels", "seeds"}
 
 
 def _network(study: Study) -> tuple[object, ...]:
-    return study.periods, study.inputs, study.features, study.backbone, study.has_masks
+    return (
+        study.periods,
+        study.inputs,
+        study.reflectance,
+        study.features,
+        study.backbone,
+        study.has_masks,
+    )
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,11 @@ def markdown(
     parts = [f"# {experiment.title}\n"]
     parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in METRICS]
     if experiment.pairs:
-        parts += [f"## Paired differences, 90 % intervals\n\n{_pairs(experiment, found)}\n"]
+        told = _pairs(experiment, found, experiment.pairs)
+        parts += [f"## Paired differences, 90 % intervals\n\n{told}\n"]
+    if experiment.savings:
+        told = _pairs(experiment, found, experiment.savings, "all")
+        parts += [f"## Against all labels, paired differences, 90 % intervals\n\n{told}\n"]
     if any(system.published for system in experiment.systems.values()):
         parts += [f"## Beside published numbers, all labels\n\n{_published(experiment, found)}\n"]
     if details:
@@ -98,21 +102,31 @@ def values(
     return {seed: value for seed, value in told.items() if value is not None}
 
 
-def _pairs(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+def _pairs(
+    experiment: Experiment,
+    found: dict[Key, Assessment],
+    pairs: Sequence[tuple[str, str]],
+    against: LabelCount | None = None,
+) -> str:
+    """Compare systems at equal numbers of labels, or ours with the other at `against`."""
     rows = []
-    for ours, other in experiment.pairs:
+    for ours, other in pairs:
         for metric in ("mIoU", "OA"):
-            row = [f"{ours} - {other}", metric]
+            row = [f"{ours} - {other}" + (f", {against}" if against else ""), metric]
             for count in experiment.labels:
-                both = [values(found, experiment, n, count, metric) for n in (ours, other)]
-                seeds = sorted(both[0].keys() & both[1].keys())
-                if seeds:
-                    gap = difference(*([told[seed] for seed in seeds] for told in both))
-                    row.append(f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
-                else:
-                    row.append("")
+                mine = values(found, experiment, ours, count, metric)
+                theirs = values(found, experiment, other, against or count, metric)
+                row.append(_gap(mine, theirs))
             rows.append(row)
     return _table(["systems", "metric", *(str(count) for count in experiment.labels)], rows)
+
+
+def _gap(mine: dict[int, float], theirs: dict[int, float]) -> str:
+    seeds = sorted(mine.keys() & theirs.keys())
+    if not seeds:
+        return ""
+    gap = difference([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+    return f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
 
 
 def _detail_rows(details: dict[str, list[Detail]]) -> str:

@@ -1,5 +1,7 @@
 """How a band enters a network."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from sscl_geo.frozen import Frozen
@@ -8,6 +10,13 @@ from sscl_geo.geo.sensor import Sensor
 LIMITS = {"optical": (1000.0, 11000.0), "sar": (-2500.0, 0.0)}
 """Stored numbers outside are clipped: reflectance 0..1, backscatter -25..0 dB (the usual choice for
 SEN12MS and DFC2020; Schmitt et al. 2019)."""
+
+
+Scale = Literal["linear", "log"]
+
+LOG_FLOOR = 100.0
+"""Added to reflectance before its logarithm, in stored numbers: 0.01, about what atmospheric
+correction leaves uncertain over dark ground, so that noise near 0 is not blown up."""
 
 
 class BandInput(Frozen):
@@ -21,7 +30,9 @@ class BandInput(Frozen):
         nodata: Stored value of no observation.
         low: Smaller numbers are raised to it.
         high: Larger numbers are lowered to it.
-        mean: Mean of the clipped numbers over the pretraining cubes.
+        log_floor: If given, not the clipped number enters, but the natural logarithm of what it is
+            above `low` plus this.
+        mean: Mean of what enters over the pretraining cubes.
         spread: Their standard deviation.
     """
 
@@ -31,6 +42,7 @@ class BandInput(Frozen):
     nodata: int
     low: float
     high: float
+    log_floor: float | None = Field(default=None, gt=0)
     mean: float
     spread: float = Field(gt=0)
 
@@ -38,3 +50,8 @@ class BandInput(Frozen):
 def limits(sensor: Sensor) -> tuple[float, float]:
     """Return the stored numbers between which a sensor's bands are clipped."""
     return LIMITS[sensor.kind]
+
+
+def log_floor(sensor: Sensor, reflectance: Scale) -> float | None:
+    """Return a band's `log_floor`; backscatter is stored in dB, which is a logarithm already."""
+    return LOG_FLOOR if sensor.kind == "optical" and reflectance == "log" else None

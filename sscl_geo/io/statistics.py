@@ -8,14 +8,18 @@ import numpy as np
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource
-from sscl_geo.geo.inputs import BandInput, limits
+from sscl_geo.geo.inputs import BandInput, Scale, limits, log_floor
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.fields import ROWS, Imagery, decoded, gsd
 from sscl_geo.ops.statistics import Moments, moments
 
 
 def measured_inputs(
-    imageries: Sequence[Imagery], periods: int, inputs: Sequence[str], cache: Path
+    imageries: Sequence[Imagery],
+    periods: int,
+    inputs: Sequence[str],
+    cache: Path,
+    reflectance: Scale = "linear",
 ) -> tuple[BandInput, ...]:
     """Return bands of a sample of the first imagery with their statistics over all.
 
@@ -24,6 +28,7 @@ def measured_inputs(
         periods: Number of consecutive periods of a sample.
         inputs: Sensors, or bands such as `sentinel2_l2a:B02`, in any order; all if empty.
         cache: Folder for decoded arrays.
+        reflectance: Whether optical bands enter as numbers or as logarithms.
 
     Raises:
         InvalidInputError: A band or sensor is absent, or a band has no observation anywhere.
@@ -35,8 +40,10 @@ def measured_inputs(
         for piece in decoded(imagery, places, cache):
             for band in bands:
                 plane = piece.arrays[band.place.key][places[band.place.key].index(band.index)]
-                totals[band.name] += _moments(plane, _sensor(band))
-    return tuple(_input(band, gsd(imageries[0], band), totals[band.name]) for band in bands)
+                totals[band.name] += _moments(plane, _sensor(band), reflectance)
+    return tuple(
+        _input(band, gsd(imageries[0], band), totals[band.name], reflectance) for band in bands
+    )
 
 
 def chosen_bands(imagery: Imagery, periods: int, inputs: Sequence[str]) -> tuple[BandSource, ...]:
@@ -66,16 +73,18 @@ def _sensor(band: BandSource) -> Sensor:
     return sensor
 
 
-def _moments(plane: np.ndarray, sensor: Sensor) -> Moments:
-    total = Moments()
+def _moments(plane: np.ndarray, sensor: Sensor, reflectance: Scale) -> Moments:
+    total, (low, high), floor = Moments(), limits(sensor), log_floor(sensor, reflectance)
     for top in range(0, len(plane), ROWS):
         stored = plane[top : top + ROWS]
-        clipped = np.clip(stored.astype(np.float32), *limits(sensor))
-        total += moments(np.where(stored == sensor.nodata, np.float32(np.nan), clipped))
+        entering = np.clip(stored.astype(np.float32), low, high)
+        if floor is not None:
+            entering = np.log(entering - low + floor)
+        total += moments(np.where(stored == sensor.nodata, np.float32(np.nan), entering))
     return total
 
 
-def _input(band: BandSource, gsd: int, total: Moments) -> BandInput:
+def _input(band: BandSource, gsd: int, total: Moments, reflectance: Scale) -> BandInput:
     if total.samples == 0:
         raise InvalidInputError(
             f"band {band.name} has no observation anywhere; leave it out of the study's "
@@ -90,6 +99,7 @@ def _input(band: BandSource, gsd: int, total: Moments) -> BandInput:
         nodata=sensor.nodata,
         low=low,
         high=high,
+        log_floor=log_floor(sensor, reflectance),
         mean=total.mean,
         spread=total.spread,
     )

@@ -35,6 +35,9 @@ class Normalised(NamedTuple):
 class Normalise(nn.Module):
     """Clips, z-scores and brings every band to the network's grid (coarser ones bilinearly).
 
+    A band with a `log_floor` is z-scored after a logarithm, in which the ratios of bands that tell
+    land cover apart, such as NDVI's, are differences, and dark water lies far from dark forest.
+
     Args:
         spec: The network whose inputs it makes.
     """
@@ -52,10 +55,13 @@ class Normalise(nn.Module):
 
     def _array(self, name: str, stored: Tensor) -> tuple[Tensor, Tensor]:
         bands = self._arrays[name]
-        low, high, mean, spread = _columns(bands, stored.device)
+        low, high, mean, spread, floor = _columns(bands, stored.device)
         numbers = stored.float()
         is_valid = (numbers != bands[0].nodata) & numbers.isfinite()
-        scores = ((numbers.clamp(low, high) - mean) / spread).clamp(-LARGEST, LARGEST)
+        entering = numbers.clamp(low, high)
+        if any(band.log_floor for band in bands):
+            entering = torch.where(floor > 0, (entering - low + floor).log(), entering)
+        scores = ((entering - mean) / spread).clamp(-LARGEST, LARGEST)
         scores = torch.where(is_valid, scores, 0.0)
         factor = bands[0].gsd // self._gsd
         if factor == 1:
@@ -66,5 +72,7 @@ class Normalise(nn.Module):
 
 
 def _columns(bands: tuple[BandInput, ...], device: torch.device) -> tuple[Tensor, ...]:
-    rows = torch.tensor([[b.low, b.high, b.mean, b.spread] for b in bands], device=device)
+    rows = torch.tensor(
+        [[b.low, b.high, b.mean, b.spread, b.log_floor or 0.0] for b in bands], device=device
+    )
     return rows.float().T[:, None, :, None, None].unbind(0)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.inputs import BandInput
+from sscl_geo.geo.inputs import BandInput, Scale
 from sscl_geo.learn.fit import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import FinetuneSettings
@@ -63,6 +63,9 @@ class Study(Frozen):
             quarters of a year.
         inputs: Sensors, or bands such as `sentinel2_l2a:B02`; all that the first imagery has if
             empty.
+        reflectance: Whether optical bands enter as numbers, or as logarithms, as radar does in dB.
+            Land cover differs in the ratios of bands, which are differences of logarithms; ground
+            darker than any label, such as clear water, then still lies on its own side.
         has_masks: Whether the network has a learned vector for each band, in place of an absent
             one's features.
         features: The single-channel feature extractor.
@@ -77,6 +80,7 @@ class Study(Frozen):
 
     periods: int = Field(default=1, ge=1)
     inputs: tuple[str, ...] = ()
+    reflectance: Scale = "linear"
     has_masks: bool = False
     init: InitStudy = InitStudy()
     features: FeatureSpec = FeatureSpec()

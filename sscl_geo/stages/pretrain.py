@@ -82,7 +82,7 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
         _clear(out)
         return read_card(out)
     cache = out.resolve() / CACHE
-    bands = measured_inputs(sources, study.periods, study.inputs, cache)
+    bands = measured_inputs(sources, study.periods, study.inputs, cache, study.reflectance)
     job = _Job(
         request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
         network=study.network(bands, finest_gsd(sources)),

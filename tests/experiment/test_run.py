@@ -59,6 +59,10 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     tables = (done / "results.md").read_text()
     assert all(f"| {name} |" in tables for name in smoke.systems)
     assert "| sscl - random | mIoU |" in tables
+    rows = json.loads((done / "results.json").read_text())
+    miou = {row["key"]: 100 * row["scores"]["miou"] for row in rows}
+    saved = np.mean([miou[f"sscl/4/{seed}"] - miou[f"random/all/{seed}"] for seed in range(2)])
+    assert f"| sscl - random, all | mIoU | {saved:+.2f} [" in tables
     assert "| pretrained system | gradient energy | half-power frequency |" in tables
     assert not list((done / "models").rglob("model.safetensors"))
 
@@ -140,7 +144,9 @@ def test_a_system_that_cannot_learn_is_a_named_hole(
     done: Path, chips: Chips, smoke: Experiment
 ) -> None:
     wrong = smoke.replace(
-        systems={"huge": System(study={"finetune": {"schedule": {"patch": 512}}})}, pairs=()
+        systems={"huge": System(study={"finetune": {"schedule": {"patch": 512}}})},
+        pairs=(),
+        savings=(),
     )
     with pytest.raises(HolesError, match="no field has labels for a patch of 512 px"):
         run_experiment(wrong, chips.path, done, Machines())
@@ -151,7 +157,9 @@ def test_a_system_that_cannot_learn_is_a_named_hole(
 def test_patience_has_no_labels_to_judge_by_in_an_experiment(smoke: Experiment) -> None:
     hasty = System(study={"finetune": {"patience": 2}})
     with pytest.raises(InvalidInputError, match="system hasty: patience takes labels"):
-        Experiment.model_validate({**dict(smoke), "systems": {"hasty": hasty}, "pairs": ()})
+        Experiment.model_validate(
+            {**dict(smoke), "systems": {"hasty": hasty}, "pairs": (), "savings": ()}
+        )
 
 
 def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:
@@ -176,7 +184,7 @@ def test_a_chain_without_an_encoder_is_refused(
     smoke: Experiment, systems: dict[str, System], cause: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=cause):
-        smoke.replace(systems=systems, pairs=())
+        smoke.replace(systems=systems, pairs=(), savings=())
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_ray_finds_what_this_process_finds(
     done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
 ) -> None:
     systems = {name: smoke.systems[name] for name in ("random", "core", "forest")}
-    few = smoke.replace(systems=systems, pairs=(), labels=(4,))
+    few = smoke.replace(systems=systems, pairs=(), savings=(), labels=(4,))
     run_experiment(few, chips.path, tmp_path / "out", Machines(executor="ray_tasks"))
     mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
     for row in json.loads((tmp_path / "out" / "results.json").read_text()):

@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 import xarray
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.frozen import read_yaml
+from sscl_geo.geo.inputs import Scale
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips, Selection, write_chips
 from sscl_geo.io.chipsets import hls_worldcover, sen12ms
 from sscl_geo.io.fields import decoded, opened, selected
 from sscl_geo.io.statistics import measured_inputs
+from sscl_geo.learn.inputs import Normalise
+from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.plugins import shipped
 
 LAYOUT = Path("dfc2020_layout")
@@ -68,6 +72,21 @@ def test_statistics_are_those_of_the_chips_that_are_meant(chips: Chips, tmp_path
     assert band.gsd == 30
     assert np.isclose(band.mean, values.mean())
     assert np.isclose(band.spread, values.std())
+
+
+@pytest.mark.parametrize("reflectance", ["linear", "log"])
+def test_what_enters_a_network_has_mean_0_and_spread_1(
+    chips: Chips, tmp_path: Path, reflectance: Scale
+) -> None:
+    some = opened(Selection(path=chips.path, samples=(0, 1)))
+    bands = measured_inputs([some], 1, ["hls_l30"], tmp_path, reflectance)
+    stored = torch.from_numpy(np.asarray(chips.store.array("hls")[:2]))
+    found = Normalise(NetworkSpec(bands=bands, gsd=30))({"hls": stored})
+    for band in range(len(bands)):
+        scores = found.values[:, band][found.is_valid[:, band]].double()
+        assert abs(float(scores.mean())) < 0.05  # but for scores beyond 5, which are clamped
+        assert abs(float(scores.std()) - 1) < 0.1
+    assert all((band.log_floor is None) == (reflectance == "linear") for band in bands)
 
 
 def test_another_set_over_a_store_and_absent_chips_are_refused(

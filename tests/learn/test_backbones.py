@@ -60,11 +60,24 @@ def test_a_network_prepared_to_be_asked_says_the_same_without_batch_norms(name: 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-@pytest.mark.parametrize("name", ["deeplabv3plus", "unet"])
+@pytest.mark.parametrize("name", ["deeplabv3plus", "dilated", "unet"])
 def test_decoders_end_at_the_features_own_resolution(name: str) -> None:
     spec = BackboneSpec(name=name, depth=18, width=4, rates=(1, 2), context_width=8)
     backbone = plugins.find(BACKBONES, name).build(3, spec).eval()
     assert backbone(torch.zeros(1, 3, 32, 32)).shape == (1, 8, 32, 32)
+
+
+def test_a_dilated_backbone_sees_as_far_as_its_rates_reach() -> None:
+    spec = BackboneSpec(name="dilated", width=4, rates=(1, 2, 4), context_width=8)
+    torch.manual_seed(0)
+    backbone = plugins.find(BACKBONES, "dilated").build(3, spec).eval()
+    features = torch.randn(1, 3, 31, 31, requires_grad=True)
+    backbone(features)[0, :, 15, 15].sum().backward()
+    assert features.grad is not None
+    seen = features.grad[0].abs().sum(0) > 0
+    rows, columns = (seen.any(axis).nonzero() for axis in (1, 0))
+    assert (int(rows.min()), int(rows.max())) == (8, 22)
+    assert (int(columns.min()), int(columns.max())) == (8, 22)
 
 
 def encoder(depth: int, width: int = 64) -> Encoder:
@@ -117,6 +130,13 @@ def test_weights_of_another_network_or_no_weights_are_refused(
         initialise(encoder(50), "imagenet", {"weights": str(weights)})
     with pytest.raises(InvalidInputError, match="does not fit depth 18 and width 8"):
         initialise(encoder(18, 8), "imagenet", {"weights": str(weights)})
+    dilated = NetworkSpec(
+        bands=BANDS,
+        features=FeatureSpec(layers=0, width=1),
+        backbone=BackboneSpec(name="dilated", width=8, context_width=8),
+    )
+    with pytest.raises(InvalidInputError, match="backbone 'dilated' has no ResNet"):
+        initialise(Encoder(dilated), "imagenet", {"weights": str(weights)})
     with pytest.raises(InvalidInputError, match=r"absent\.pth is no state dictionary"):
         initialise(encoder(18, 8), "imagenet", {"weights": str(tmp_path / "absent.pth")})
     with pytest.raises(InvalidInputError, match="settings of init imagenet: weights"):

@@ -154,6 +154,19 @@ def test_normalised_numbers_are_z_scores_of_clipped_numbers() -> None:
     assert torch.allclose(bands.values[:, 3:], expected, atol=1e-5)
 
 
+def test_reflectance_may_enter_as_logarithms_and_backscatter_stays_as_it_is() -> None:
+    spec, numbers = small_spec(), stored()
+    first = spec.bands[0].replace(log_floor=100.0, mean=7.0, spread=0.5)
+    bands = Normalise(spec.replace(bands=(first, *spec.bands[1:])))(numbers)
+    plain = Normalise(spec)(numbers)
+    red = numbers["r10m/s2"][:, :1].double()
+    expected = (((red.clamp(1000, 11000) - 1000 + 100).log() - 7) / 0.5).clamp(-5, 5)
+    expected[~plain.is_valid[:, :1]] = 0
+    assert torch.allclose(bands.values[:, :1].double(), expected, atol=1e-5)
+    assert torch.equal(bands.values[:, 1:], plain.values[:, 1:])
+    assert torch.equal(bands.is_valid, plain.is_valid)
+
+
 def test_every_pixel_gets_one_logit_a_class() -> None:
     segmenter = Segmenter(small_spec(), 5).eval()
     bands = segmenter.encoder.normalise(stored())

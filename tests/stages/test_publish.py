@@ -203,6 +203,8 @@ def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Pat
     (output,) = item.properties["mlm:output"]
     for one in output["classification:classes"]:
         one.pop("title")  # a field of the classification extension that stac_model does not know
-    assert MLModelProperties.model_validate(item.properties).input[0].input.shape[0] == -1
+    (taken,) = MLModelProperties.model_validate(item.properties).input
+    assert taken.input.shape[0] == -1
+    assert {entry.type for entry in taken.value_scaling} == {"z-score", "processing"}
     assert read_card(tmp_path / "p" / "model") == read_card(learned.model)
     pystac.read_dict({**item.to_dict(), "stac_extensions": []}).validate()

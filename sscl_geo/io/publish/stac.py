@@ -18,6 +18,7 @@ from sscl_geo import __version__
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, hull
 from sscl_geo.geo.grid import Block
+from sscl_geo.geo.inputs import BandInput
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.period import Period
 from sscl_geo.io.bundle import WEIGHTS, Bundle
@@ -176,6 +177,14 @@ def _item(told: Told, place: Place) -> Item:
     return item
 
 
+def _scaling(band: BandInput) -> dict[str, Any]:
+    if band.log_floor is None:
+        return {"type": "z-score", "mean": band.mean, "stddev": band.spread}
+    entering = f"log(clip(A, {band.low}, {band.high}) - {band.low} + {band.log_floor})"
+    expression = f"({entering} - {band.mean}) / {band.spread}"
+    return {"type": "processing", "format": "gdal-calc", "expression": expression}
+
+
 def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
     """Return a model as an item of the Machine Learning Model extension (mlm 1.4)."""
     start, end = (moment.isoformat() for moment in _interval(told.interval))
@@ -184,10 +193,7 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
     classes = len(told.legend.classes)
     size = [bundle.window, bundle.window]
     axes = ["batch", "bands", "height", "width"]
-    scores = [
-        {"type": "z-score", "mean": band["mean"], "stddev": band["spread"]}
-        for band in network["bands"]
-    ]
+    bands = [BandInput.model_validate(band) for band in network["bands"]]
     properties = {
         "datetime": None,
         "start_datetime": start,
@@ -199,13 +205,13 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
         "mlm:input": [
             {
                 "name": "bands",
-                "bands": [band["name"] for band in network["bands"]],
+                "bands": [band.name for band in bands],
                 "input": {
-                    "shape": [-1, len(network["bands"]), *size],
+                    "shape": [-1, len(bands), *size],
                     "dim_order": axes,
                     "data_type": "float32",
                 },
-                "value_scaling": scores,
+                "value_scaling": [_scaling(band) for band in bands],
             }
         ],
         "mlm:output": [

@@ -74,7 +74,7 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     if network is None:
         measured = [opened(selection) for selection in request.statistics] or imagery
         cache = out.resolve() / CACHE
-        inputs = measured_inputs(measured, study.periods, study.inputs, cache)
+        inputs = measured_inputs(measured, study.periods, study.inputs, cache, study.reflectance)
         network = study.network(inputs, finest_gsd(imagery))
     job = Job(
         request=absolute_request(request),
