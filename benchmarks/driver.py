@@ -11,12 +11,12 @@ The last line is one JSON object.
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.peak import peak_bytes
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.cube import CubeSpec
@@ -94,7 +94,7 @@ def main() -> None:
         "units": done,
         "seconds": round(seconds, 1),
         "plan_seconds": round(plan_seconds, 1),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_rss_mb": round(peak_bytes() / 2**20),
     }
     print(json.dumps(told))
 

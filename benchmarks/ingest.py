@@ -13,7 +13,6 @@ HTTP, and the largest resident size of ours.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import pystac
 import rasterio
 import zarr
 
+from benchmarks.peak import peak_bytes, reset_peak
 from benchmarks.scenes import DATES, GRID, NAMES, href, job_of, read_items, unit_of, write_scenes
 from sscl_geo.demo.serve import served
 from sscl_geo.geo.grid import Window
@@ -102,10 +102,11 @@ def run_one(variant: str, source: str) -> dict[str, Any]:
     items = read_items(source)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cube.zarr"
+        reset_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         VARIANTS[variant](items, out)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_bytes() / 2**20
         total = 0
         if variant != "floor":
             group = zarr.open_group(out, mode="r")

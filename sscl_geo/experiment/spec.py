@@ -148,8 +148,17 @@ class Experiment(Frozen):
                 )
             if other is not None and _network(study) != _network(self.study_of(other)):
                 raise InvalidInputError(
-                    f"system {name}: takes the encoder of {other}, and so its inputs, features and "
-                    "backbone; give it the same"
+                    f"system {name}: takes the encoder of {other}, and so its periods, inputs, "
+                    "reflectance, features, backbone and masks; give it the same"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_savings(self) -> "Experiment":
+        for _, other in self.savings:
+            if "all" not in self.labels_of(other):
+                raise InvalidInputError(
+                    f"savings: {other} is not tried with all labels; add `all` to its labels"
                 )
         return self
 

@@ -7,14 +7,17 @@ from pydantic import Field
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.sensor import Sensor
 
+LARGEST_SCORE = 5.0
+"""What enters a network is clipped to this many standard deviations."""
+
 LIMITS = {"optical": (1000.0, 11000.0), "sar": (-2500.0, 0.0)}
 """Stored numbers outside are clipped: reflectance 0..1, backscatter -25..0 dB (the usual choice for
 SEN12MS and DFC2020; Schmitt et al. 2019)."""
 
 
-Scale = Literal["linear", "log"]
+ReflectanceScale = Literal["linear", "log"]
 
-LOG_FLOOR = 100.0
+LOG_OFFSET = 100.0
 """Added to reflectance before its logarithm, in stored numbers: 0.01, about what atmospheric
 correction leaves uncertain over dark ground, so that noise near 0 is not blown up."""
 
@@ -30,7 +33,7 @@ class BandInput(Frozen):
         nodata: Stored value of no observation.
         low: Smaller numbers are raised to it.
         high: Larger numbers are lowered to it.
-        log_floor: If given, not the clipped number enters, but the natural logarithm of what it is
+        log_offset: If given, not the clipped number enters, but the natural logarithm of what it is
             above `low` plus this.
         mean: Mean of what enters over the pretraining cubes.
         spread: Their standard deviation.
@@ -42,7 +45,7 @@ class BandInput(Frozen):
     nodata: int
     low: float
     high: float
-    log_floor: float | None = Field(default=None, gt=0)
+    log_offset: float | None = Field(default=None, gt=0)
     mean: float
     spread: float = Field(gt=0)
 
@@ -52,6 +55,6 @@ def limits(sensor: Sensor) -> tuple[float, float]:
     return LIMITS[sensor.kind]
 
 
-def log_floor(sensor: Sensor, reflectance: Scale) -> float | None:
-    """Return a band's `log_floor`; backscatter is stored in dB, which is a logarithm already."""
-    return LOG_FLOOR if sensor.kind == "optical" and reflectance == "log" else None
+def log_offset(sensor: Sensor, reflectance: ReflectanceScale) -> float | None:
+    """Return a band's `log_offset`; backscatter is stored in dB, which is a logarithm already."""
+    return LOG_OFFSET if sensor.kind == "optical" and reflectance == "log" else None

@@ -8,7 +8,7 @@ import numpy as np
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource
-from sscl_geo.geo.inputs import BandInput, Scale, limits, log_floor
+from sscl_geo.geo.inputs import BandInput, ReflectanceScale, limits, log_offset
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.fields import ROWS, Imagery, decoded, gsd
 from sscl_geo.ops.statistics import Moments, moments
@@ -19,7 +19,7 @@ def measured_inputs(
     periods: int,
     inputs: Sequence[str],
     cache: Path,
-    reflectance: Scale = "linear",
+    reflectance: ReflectanceScale,
 ) -> tuple[BandInput, ...]:
     """Return bands of a sample of the first imagery with their statistics over all.
 
@@ -40,7 +40,7 @@ def measured_inputs(
         for piece in decoded(imagery, places, cache):
             for band in bands:
                 plane = piece.arrays[band.place.key][places[band.place.key].index(band.index)]
-                totals[band.name] += _moments(plane, _sensor(band), reflectance)
+                totals[band.name] += _moments(plane, sensor_of(band.name), reflectance)
     return tuple(
         _input(band, gsd(imageries[0], band), totals[band.name], reflectance) for band in bands
     )
@@ -68,29 +68,30 @@ def chosen_bands(imagery: Imagery, periods: int, inputs: Sequence[str]) -> tuple
     )
 
 
-def _sensor(band: BandSource) -> Sensor:
-    sensor: Sensor = plugins.find("sscl_geo.sensors", band.sensor).SENSOR
+def sensor_of(name: str) -> Sensor:
+    """Return the sensor of a band by the band's name, such as `sentinel2_l2a:B02@1`."""
+    sensor: Sensor = plugins.find("sscl_geo.sensors", name.partition(":")[0]).SENSOR
     return sensor
 
 
-def _moments(plane: np.ndarray, sensor: Sensor, reflectance: Scale) -> Moments:
-    total, (low, high), floor = Moments(), limits(sensor), log_floor(sensor, reflectance)
+def _moments(plane: np.ndarray, sensor: Sensor, reflectance: ReflectanceScale) -> Moments:
+    total, (low, high), offset = Moments(), limits(sensor), log_offset(sensor, reflectance)
     for top in range(0, len(plane), ROWS):
         stored = plane[top : top + ROWS]
         entering = np.clip(stored.astype(np.float32), low, high)
-        if floor is not None:
-            entering = np.log(entering - low + floor)
+        if offset is not None:
+            entering = np.log(entering - low + offset)
         total += moments(np.where(stored == sensor.nodata, np.float32(np.nan), entering))
     return total
 
 
-def _input(band: BandSource, gsd: int, total: Moments, reflectance: Scale) -> BandInput:
+def _input(band: BandSource, gsd: int, total: Moments, reflectance: ReflectanceScale) -> BandInput:
     if total.samples == 0:
         raise InvalidInputError(
             f"band {band.name} has no observation anywhere; leave it out of the study's "
             "`inputs`, or ingest a longer time"
         )
-    sensor = _sensor(band)
+    sensor = sensor_of(band.name)
     low, high = limits(sensor)
     return BandInput(
         name=band.name,
@@ -99,7 +100,7 @@ def _input(band: BandSource, gsd: int, total: Moments, reflectance: Scale) -> Ba
         nodata=sensor.nodata,
         low=low,
         high=high,
-        log_floor=log_floor(sensor, reflectance),
+        log_offset=log_offset(sensor, reflectance),
         mean=total.mean,
         spread=total.spread,
     )

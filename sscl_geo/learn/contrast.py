@@ -26,14 +26,14 @@ class ContrastSpec(Frozen):
         temperature: Divides the cosines.
         positive_in_denominator: False is the letter's loss; true is NT-Xent (Chen et al. 2020).
         symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
-        chunk: Locations whose logits are held at a time; they are computed again for the gradient,
-            which is exact. None holds those of all locations.
+        chunk: Locations whose logits are held at a time; where there are more, they are computed
+            again for the gradient, which is exact.
     """
 
     temperature: float = Field(default=0.1, gt=0)
     positive_in_denominator: bool = False
     symmetric: bool = True
-    chunk: PositiveInt | None = None
+    chunk: PositiveInt = 1024
 
 
 def contrastive_loss(
@@ -54,20 +54,20 @@ def contrastive_loss(
     Over W ranks the value is this rank's share: the mean of the gradients over ranks, as DDP takes
     it, is the gradient of one process that holds all samples.
     """
-    a, b = (F.normalize(part.float(), dim=-1) for part in (first, second))
-    keys_a, keys_b = gather_samples(a), gather_samples(b)
-    valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
-    is_anchor = is_valid & (valid_keys.sum(1, keepdim=True) > 1)
-    whole = _Embedded(a, b, keys_a, keys_b, valid_keys, is_anchor)
-    if spec.chunk is None:
-        total = _total(whole, spec)
-    else:
-        chunks = [whole.at(start, spec.chunk) for start in range(0, len(a), spec.chunk)]
+    parts = [torch.split(part, spec.chunk) for part in (first, second, is_valid)]
+    totals, anchors = [], []
+    for a, b, valid in zip(*parts, strict=True):
+        embedded = _embedded(a, b, valid)
         # Without re-entrance, so that gradients pass through the tuple.
-        totals = [checkpoint(_total, chunk, spec, use_reentrant=False) for chunk in chunks]
-        total = torch.stack(totals).sum()
-    anchors = total_over_ranks(is_anchor.sum()).clamp(min=1)
-    return total * world_size() / anchors
+        total = (
+            checkpoint(_total, embedded, spec, use_reentrant=False)
+            if len(first) > spec.chunk
+            else _total(embedded, spec)
+        )
+        totals.append(total)
+        anchors.append(embedded.is_anchor.sum())
+    count = total_over_ranks(torch.stack(anchors).sum()).clamp(min=1)
+    return torch.stack(totals).sum() * world_size() / count
 
 
 class _Embedded(NamedTuple):
@@ -78,8 +78,16 @@ class _Embedded(NamedTuple):
     valid_keys: Bool[Tensor, "location key"]
     is_anchor: Bool[Tensor, "location sample"]
 
-    def at(self, start: int, count: int) -> "_Embedded":
-        return _Embedded(*(part[start : start + count] for part in self))
+
+def _embedded(
+    first: Float[Tensor, "location sample dim"],
+    second: Float[Tensor, "location sample dim"],
+    is_valid: Bool[Tensor, "location sample"],
+) -> _Embedded:
+    a, b = (F.normalize(part.float(), dim=-1) for part in (first, second))
+    valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
+    is_anchor = is_valid & (valid_keys.sum(1, keepdim=True) > 1)
+    return _Embedded(a, b, gather_samples(a), gather_samples(b), valid_keys, is_anchor)
 
 
 def _total(e: _Embedded, spec: ContrastSpec) -> Float[Tensor, ""]:
@@ -97,19 +105,32 @@ def _anchored(
     valid_keys: Bool[Tensor, "location key"],
     spec: ContrastSpec,
 ) -> Float[Tensor, "location sample"]:
-    samples, keys = anchors.shape[1], same.shape[1]
-    start = first_sample(samples)
-    own = torch.zeros(samples, keys, dtype=torch.bool, device=anchors.device)
-    own[:, start : start + samples].fill_diagonal_(fill_value=True)
+    own = _own(anchors.shape[1], same.shape[1], anchors.device)
     unseen = ~valid_keys[:, None, :]
-    cross_masked = unseen if spec.positive_in_denominator else unseen | own
-    lowest = torch.finfo(torch.float32).min
-    logits = torch.cat(
-        [
-            torch.bmm(anchors, same.mT).div(spec.temperature).masked_fill(unseen | own, lowest),
-            torch.bmm(anchors, other.mT).div(spec.temperature).masked_fill(cross_masked, lowest),
-        ],
-        -1,
+    kept_positive = unseen if spec.positive_in_denominator else unseen | own
+    denominator = torch.logaddexp(
+        _sum_over_keys(anchors, same, unseen | own, spec.temperature),
+        _sum_over_keys(anchors, other, kept_positive, spec.temperature),
     )
-    positive = (anchors * positives).sum(-1) / spec.temperature
-    return torch.logsumexp(logits, -1) - positive
+    return denominator - (anchors * positives).sum(-1) / spec.temperature
+
+
+def _own(samples: int, keys: int, device: torch.device) -> Bool[Tensor, "sample key"]:
+    """Return where a key is its anchor's own patch."""
+    own = torch.zeros(samples, keys, dtype=torch.bool, device=device)
+    start = first_sample(samples)
+    own[:, start : start + samples].fill_diagonal_(fill_value=True)
+    return own
+
+
+def _sum_over_keys(
+    anchors: Float[Tensor, "location sample dim"],
+    keys: Float[Tensor, "location key dim"],
+    is_left_out: Bool[Tensor, "location sample key"],
+    temperature: float,
+) -> Float[Tensor, "location sample"]:
+    """Return the logarithm of the sum of exponentials; one array of logits is all that is held."""
+    lowest = torch.finfo(torch.float32).min
+    left_out = torch.zeros_like(is_left_out, dtype=torch.float32).masked_fill_(is_left_out, lowest)
+    logits = torch.baddbmm(left_out, anchors, keys.mT, alpha=1 / temperature)
+    return torch.logsumexp(logits, -1)

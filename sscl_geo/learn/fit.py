@@ -286,7 +286,7 @@ def _epoch(
 
 
 def _memory_mb(device: torch.device) -> float:
-    """Return the most memory that was held: of the GPU, or of this process."""
+    """Return the most memory that was held: of the GPU, or of this process and its starter."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

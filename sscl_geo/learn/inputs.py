@@ -7,11 +7,8 @@ from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sscl_geo.geo.inputs import BandInput
+from sscl_geo.geo.inputs import LARGEST_SCORE, BandInput
 from sscl_geo.learn.spec import NetworkSpec
-
-LARGEST = 5.0
-"""Normalised values are clamped to this many standard deviations."""
 
 Stored = dict[str, Tensor]
 """Stored numbers `(batch, band, y, x)` of each array, at the array's own resolution."""
@@ -35,8 +32,7 @@ class Normalised(NamedTuple):
 class Normalise(nn.Module):
     """Clips, z-scores and brings every band to the network's grid (coarser ones bilinearly).
 
-    A band with a `log_floor` is z-scored after a logarithm, in which the ratios of bands that tell
-    land cover apart, such as NDVI's, are differences, and dark water lies far from dark forest.
+    Of a band with a `log_offset`, the logarithm is z-scored.
 
     Args:
         spec: The network whose inputs it makes.
@@ -55,13 +51,13 @@ class Normalise(nn.Module):
 
     def _array(self, name: str, stored: Tensor) -> tuple[Tensor, Tensor]:
         bands = self._arrays[name]
-        low, high, mean, spread, floor = _columns(bands, stored.device)
+        low, high, mean, spread, offset = _columns(bands, stored.device)
         numbers = stored.float()
         is_valid = (numbers != bands[0].nodata) & numbers.isfinite()
         entering = numbers.clamp(low, high)
-        if any(band.log_floor for band in bands):
-            entering = torch.where(floor > 0, (entering - low + floor).log(), entering)
-        scores = ((entering - mean) / spread).clamp(-LARGEST, LARGEST)
+        if any(band.log_offset for band in bands):
+            entering = torch.where(offset > 0, (entering - low + offset).log(), entering)
+        scores = ((entering - mean) / spread).clamp(-LARGEST_SCORE, LARGEST_SCORE)
         scores = torch.where(is_valid, scores, 0.0)
         factor = bands[0].gsd // self._gsd
         if factor == 1:
@@ -73,6 +69,6 @@ class Normalise(nn.Module):
 
 def _columns(bands: tuple[BandInput, ...], device: torch.device) -> tuple[Tensor, ...]:
     rows = torch.tensor(
-        [[b.low, b.high, b.mean, b.spread, b.log_floor or 0.0] for b in bands], device=device
+        [[b.low, b.high, b.mean, b.spread, b.log_offset or 0.0] for b in bands], device=device
     )
     return rows.float().T[:, None, :, None, None].unbind(0)

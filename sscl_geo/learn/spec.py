@@ -38,7 +38,8 @@ class BackboneSpec(Frozen):
         depth: Number of layers of the ResNet.
         width: Planes of its first stage.
         output_stride: Pixels of the input per pixel of its last stage; at 2 the stem does not pool.
-        rates: Dilations of the atrous branches of ASPP.
+        rates: Dilations of the atrous branches of ASPP, or of the layers of `dilated`, one after
+            the other.
         context_width: Planes of the penultimate map.
         branches: Input planes of each encoder, in a backbone that has several; one for all if
             empty.

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.inputs import BandInput, Scale
+from sscl_geo.geo.inputs import BandInput, ReflectanceScale
 from sscl_geo.learn.fit import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import FinetuneSettings
@@ -63,9 +63,8 @@ class Study(Frozen):
             quarters of a year.
         inputs: Sensors, or bands such as `sentinel2_l2a:B02`; all that the first imagery has if
             empty.
-        reflectance: Whether optical bands enter as numbers, or as logarithms, as radar does in dB.
-            Land cover differs in the ratios of bands, which are differences of logarithms; ground
-            darker than any label, such as clear water, then still lies on its own side.
+        reflectance: Whether optical bands enter as they are (`linear`) or as logarithms (`log`), in
+            which the ratios of bands are differences; radar is in dB either way.
         has_masks: Whether the network has a learned vector for each band, in place of an absent
             one's features.
         features: The single-channel feature extractor.
@@ -80,7 +79,7 @@ class Study(Frozen):
 
     periods: int = Field(default=1, ge=1)
     inputs: tuple[str, ...] = ()
-    reflectance: Scale = "linear"
+    reflectance: ReflectanceScale = "linear"
     has_masks: bool = False
     init: InitStudy = InitStudy()
     features: FeatureSpec = FeatureSpec()

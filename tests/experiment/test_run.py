@@ -165,6 +165,8 @@ def test_patience_has_no_labels_to_judge_by_in_an_experiment(smoke: Experiment) 
 def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:
     with pytest.raises(InvalidInputError, match="unknown systems sscl2"):
         smoke.replace(pairs=[["sscl2", "random"]])
+    with pytest.raises(InvalidInputError, match="savings: random is not tried with all labels"):
+        smoke.replace(labels=(4,))
 
 
 def test_an_encoder_of_another_network_is_refused(smoke: Experiment) -> None:
@@ -190,7 +192,7 @@ def test_a_chain_without_an_encoder_is_refused(
 @pytest.mark.parametrize(
     ("changes", "judged", "cause"),
     [
-        ({"labels": (500,)}, "test", "500 chips wanted"),
+        ({"labels": (500, "all")}, "test", "500 chips wanted"),
         ({"split": {"test": 0.3}}, "validation", "keeps no chips for it"),
     ],
 )

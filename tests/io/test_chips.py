@@ -11,7 +11,7 @@ import xarray
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.frozen import read_yaml
-from sscl_geo.geo.inputs import Scale
+from sscl_geo.geo.inputs import ReflectanceScale
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips, Selection, write_chips
 from sscl_geo.io.chipsets import hls_worldcover, sen12ms
@@ -66,7 +66,7 @@ def test_some_chips_are_read_band_by_band_in_the_order_asked(chips: Chips, tmp_p
 
 def test_statistics_are_those_of_the_chips_that_are_meant(chips: Chips, tmp_path: Path) -> None:
     some = opened(Selection(path=chips.path, samples=(0, 1)))
-    (band,) = measured_inputs([some], 1, ["hls_l30:B04"], tmp_path)
+    (band,) = measured_inputs([some], 1, ["hls_l30:B04"], tmp_path, "linear")
     stored = np.asarray(chips.store.array("hls")[:2])[:, 3].astype(float)
     values = np.clip(stored[stored != 0], 1000, 11000)
     assert band.gsd == 30
@@ -76,7 +76,7 @@ def test_statistics_are_those_of_the_chips_that_are_meant(chips: Chips, tmp_path
 
 @pytest.mark.parametrize("reflectance", ["linear", "log"])
 def test_what_enters_a_network_has_mean_0_and_spread_1(
-    chips: Chips, tmp_path: Path, reflectance: Scale
+    chips: Chips, tmp_path: Path, reflectance: ReflectanceScale
 ) -> None:
     some = opened(Selection(path=chips.path, samples=(0, 1)))
     bands = measured_inputs([some], 1, ["hls_l30"], tmp_path, reflectance)
@@ -86,7 +86,7 @@ def test_what_enters_a_network_has_mean_0_and_spread_1(
         scores = found.values[:, band][found.is_valid[:, band]].double()
         assert abs(float(scores.mean())) < 0.05  # but for scores beyond 5, which are clamped
         assert abs(float(scores.std()) - 1) < 0.1
-    assert all((band.log_floor is None) == (reflectance == "linear") for band in bands)
+    assert all((band.log_offset is None) == (reflectance == "linear") for band in bands)
 
 
 def test_another_set_over_a_store_and_absent_chips_are_refused(

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.multiprocessing.spawn import spawn
 
-from sscl_geo.geo.inputs import BandInput
+from sscl_geo.geo.inputs import LARGEST_SCORE, BandInput
 from sscl_geo.learn.backbones import deeplabv3
 from sscl_geo.learn.features import FeatureExtractor
-from sscl_geo.learn.inputs import LARGEST, Normalise
+from sscl_geo.learn.inputs import Normalise
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.tuning import tune
@@ -133,7 +133,7 @@ def test_pixels_without_an_observation_are_zero_and_said_to_be_so() -> None:
     assert not bands.is_valid[:, 3, 3, 3].any()
     assert bands.is_valid[:, 1:3].all()
     assert (bands.values[~bands.is_valid] == 0).all()
-    assert bands.values.abs().max() <= LARGEST
+    assert bands.values.abs().max() <= LARGEST_SCORE
 
 
 def test_numbers_that_are_not_finite_are_as_nodata() -> None:
@@ -156,7 +156,7 @@ def test_normalised_numbers_are_z_scores_of_clipped_numbers() -> None:
 
 def test_reflectance_may_enter_as_logarithms_and_backscatter_stays_as_it_is() -> None:
     spec, numbers = small_spec(), stored()
-    first = spec.bands[0].replace(log_floor=100.0, mean=7.0, spread=0.5)
+    first = spec.bands[0].replace(log_offset=100.0, mean=7.0, spread=0.5)
     bands = Normalise(spec.replace(bands=(first, *spec.bands[1:])))(numbers)
     plain = Normalise(spec)(numbers)
     red = numbers["r10m/s2"][:, :1].double()

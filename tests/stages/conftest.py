@@ -83,12 +83,11 @@ def learned(
 ) -> Learned:
     folder = tmp_path_factory.mktemp("learned")
     made = Learned(*(folder / name for name in ("cube.zarr", "labels.zarr", "encoder", "model")))
-    study = tiny_study.replace(reflectance="log")
     ingest(world.request(), made.cube, Machines())
     make_labels(LabelsRequest(cube=made.cube, source=world.truth, legend=dfc2020), made.labels)
-    pretrain(PretrainRequest(imagery=(made.cube,), study=study), made.encoder, Ranks())
+    pretrain(PretrainRequest(imagery=(made.cube,), study=tiny_study), made.encoder, Ranks())
     request = FinetuneRequest(
-        imagery=(made.cube,), labels=(made.labels,), encoder=made.encoder, study=study
+        imagery=(made.cube,), labels=(made.labels,), encoder=made.encoder, study=tiny_study
     )
     finetune(request, made.model, Ranks())
     return made

@@ -209,6 +209,22 @@ def test_an_encoder_of_other_bands_is_refused_and_leaves_nothing(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"reflectance": "linear"}, "reflectance differ"),
+        ({"features": {"layers": 2, "width": 2}, "has_masks": True}, "features and has_masks diff"),
+    ],
+)
+def test_an_encoder_of_another_study_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path, changes: dict[str, object], cause: str
+) -> None:
+    wanted = request(learned, tiny_study.replace(**changes), encoder=learned.encoder)
+    with pytest.raises(InvalidInputError, match=cause):
+        finetune(wanted, tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_model_is_no_encoder(learned: Any, tiny_study: Study, tmp_path: Path) -> None:
     wanted = request(learned, tiny_study, encoder=learned.model)
     with pytest.raises(InvalidInputError, match="is a finetuned model"):

@@ -12,6 +12,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import torch
 from pyproj import Transformer
 from stac_model.schema import MLModelProperties
 
@@ -23,6 +24,8 @@ from sscl_geo.geo.ground import owned
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.bundle import read_card
 from sscl_geo.io.location import location
+from sscl_geo.learn.inputs import Normalise
+from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.map import make_map
 from sscl_geo.stages.publish import PublishRequest, publish
@@ -205,6 +208,16 @@ def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Pat
         one.pop("title")  # a field of the classification extension that stac_model does not know
     (taken,) = MLModelProperties.model_validate(item.properties).input
     assert taken.input.shape[0] == -1
-    assert {entry.type for entry in taken.value_scaling} == {"z-score", "processing"}
+    card = NetworkSpec.model_validate(read_card(learned.model).network)
+    stored = np.linspace(-3000, 14000, 500, dtype=np.float32)
+    for band, entry in zip(card.bands, taken.value_scaling, strict=True):
+        names = {"A": stored, "clip": np.clip, "log": np.log}
+        told = eval(entry.expression, {"__builtins__": {}}, names)  # noqa: S307 - as gdal_calc does
+        alone = NetworkSpec(bands=(band,), gsd=band.gsd)
+        given = {band.array: torch.from_numpy(stored).reshape(1, 1, 20, 25)}
+        found = Normalise(alone)(given)
+        seen = found.is_valid.flatten()
+        assert np.allclose(told[seen], found.values.flatten()[seen], atol=1e-4)
+    assert {band.log_offset is None for band in card.bands} == {True, False}
     assert read_card(tmp_path / "p" / "model") == read_card(learned.model)
     pystac.read_dict({**item.to_dict(), "stac_extensions": []}).validate()

@@ -18,7 +18,7 @@ from sscl_geo import __version__
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, hull
 from sscl_geo.geo.grid import Block
-from sscl_geo.geo.inputs import BandInput
+from sscl_geo.geo.inputs import LARGEST_SCORE, BandInput
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.period import Period
 from sscl_geo.io.bundle import WEIGHTS, Bundle
@@ -178,10 +178,12 @@ def _item(told: Told, place: Place) -> Item:
 
 
 def _scaling(band: BandInput) -> dict[str, Any]:
-    if band.log_floor is None:
-        return {"type": "z-score", "mean": band.mean, "stddev": band.spread}
-    entering = f"log(clip(A, {band.low}, {band.high}) - {band.low} + {band.log_floor})"
-    expression = f"({entering} - {band.mean}) / {band.spread}"
+    """Return what a network does with a band's stored numbers; mlm's z-score does not clip."""
+    entering = f"clip(A, {band.low}, {band.high})"
+    if band.log_offset is not None:
+        entering = f"log({entering} - {band.low} + {band.log_offset})"
+    score = f"({entering} - {band.mean}) / {band.spread}"
+    expression = f"clip({score}, {-LARGEST_SCORE}, {LARGEST_SCORE})"
     return {"type": "processing", "format": "gdal-calc", "expression": expression}
 
 

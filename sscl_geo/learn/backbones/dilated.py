@@ -1,9 +1,8 @@
 """Dilated 3x3 convolutions at the input's own resolution, and no wider a view than they reach.
 
 Yu and Koltun 2016, "Multi-scale context aggregation by dilated convolutions" (arXiv 1511.07122). A
-pixel is judged by the square of `1 + 2 * sum(rates)` pixels around it. Where a few places are
-labelled, a network that sees wider learns these places by heart; this one cannot. `depth` and
-`output_stride` are not used.
+pixel is judged by the square of `1 + 2 * sum(rates)` pixels around it; rates that grow faster than
+1, 2, 4 leave gaps in the square. `depth` and `output_stride` are not used.
 """
 
 from jaxtyping import Float

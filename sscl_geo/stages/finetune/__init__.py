@@ -11,6 +11,7 @@ from torch import nn
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import digest
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, finest_gsd, identities, opened
@@ -59,7 +60,7 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
             f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
         )
         raise InvalidInputError(message)
-    network = None if encoder is None else network_of(encoder, imagery)
+    network = None if encoder is None else network_of(encoder, imagery, study)
     bands = (
         chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
     )
@@ -108,6 +109,7 @@ def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle 
             "validation": identities([opened(one) for one in request.validation]),
             "validation_labels": _digests(request.validation_labels),
             "encoder": None if encoder is None else encoder.weights_sha256,
+            "network": None if encoder is None else digest(encoder.network),
             "study": request.study.model_dump(mode="json", exclude={"pretexts"}),
         },
     )

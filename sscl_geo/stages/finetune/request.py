@@ -6,12 +6,14 @@ from pathlib import Path
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import Place
+from sscl_geo.geo.inputs import log_offset
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, gsd, opened
 from sscl_geo.io.location import Location
+from sscl_geo.io.statistics import sensor_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.tuning import check_compiler
@@ -155,17 +157,38 @@ def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) ->
         check_compiler(has_gpu=ranks.gpus)
 
 
-def network_of(encoder: Bundle, imagery: Sequence[Imagery]) -> NetworkSpec:
-    """Return an encoder's network, if it fits the imagery.
+def network_of(encoder: Bundle, imagery: Sequence[Imagery], study: Study) -> NetworkSpec:
+    """Return an encoder's network, if it fits the imagery and is what the study tells of.
 
     Raises:
-        InvalidInputError: A band is missing, or stored otherwise.
+        InvalidInputError: A band is missing, or stored otherwise, or the study names another
+            network.
     """
     network = NetworkSpec.model_validate(encoder.network)
     for one in imagery:
         one.wanted([band.name for band in network.bands])
         check_stored_alike(one, network.bands)
+    _check_study(network, study)
     return network
+
+
+def _check_study(network: NetworkSpec, study: Study) -> None:
+    told = study.network(network.bands, network.gsd)
+    others = [
+        name
+        for name in ("features", "backbone", "has_masks")
+        if getattr(told, name) != getattr(network, name)
+    ]
+    if any(
+        (band.log_offset is None) != (log_offset(sensor_of(band.name), study.reflectance) is None)
+        for band in network.bands
+    ):
+        others.append("reflectance")
+    if others:
+        raise InvalidInputError(
+            f"--study: {' and '.join(others)} differ from the encoder's; take the study that it "
+            "was pretrained with, or pretrain again"
+        )
 
 
 def absolute_request(request: FinetuneRequest) -> FinetuneRequest:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import digest
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
@@ -133,6 +134,7 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...], inference: Infe
         arguments={
             "cube": source.store.plan.digest,
             "model": bundle.weights_sha256,
+            "network": digest(bundle.network),
             "temperature": bundle.temperature,
             "window": bundle.window,
             "halo": bundle.halo,
