@@ -171,7 +171,7 @@ def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment)
 
 def test_an_encoder_of_another_network_is_refused(smoke: Experiment) -> None:
     other = System(of="sscl", study={"features": {"width": 3}})
-    with pytest.raises(InvalidInputError, match="takes the encoder of sscl, and so its inputs"):
+    with pytest.raises(InvalidInputError, match="takes the encoder of sscl, and so its periods"):
         smoke.replace(systems={**smoke.systems, "other": other})
 
 
