@@ -42,7 +42,8 @@ _SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.scheduler.allowed-failures": 2,
     # Dask bids glibc trim, and glibc then gives every tensor of 128 KiB back to the kernel, which
-    # must clear its pages again: training took 1.8 times as long. This is glibc's own upper bound.
+    # must clear its pages again: training took 1.6 to 1.8 times as long. This is glibc's own upper
+    # bound.
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
 }
 
