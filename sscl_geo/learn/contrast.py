@@ -126,7 +126,7 @@ def _own(samples: int, keys: int, device: torch.device) -> Bool[Tensor, "sample 
 def _sum_over_keys(
     anchors: Float[Tensor, "location sample dim"],
     keys: Float[Tensor, "location key dim"],
-    is_left_out: Bool[Tensor, "location #sample key"],
+    is_left_out: Bool[Tensor, "location _ key"],
     temperature: float,
 ) -> Float[Tensor, "location sample"]:
     """Return the logarithm of the sum of exponentials; one array of logits is all that is held."""
