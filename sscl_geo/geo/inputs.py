@@ -14,12 +14,11 @@ LIMITS = {"optical": (1000.0, 11000.0), "sar": (-2500.0, 0.0)}
 """Stored numbers outside are clipped: reflectance 0..1, backscatter -25..0 dB (the usual choice for
 SEN12MS and DFC2020; Schmitt et al. 2019)."""
 
-
 ReflectanceScale = Literal["linear", "log"]
 
 LOG_OFFSET = 100.0
-"""Added to reflectance before its logarithm, in stored numbers: 0.01, about what atmospheric
-correction leaves uncertain over dark ground, so that noise near 0 is not blown up."""
+"""Added to reflectance before its logarithm, in stored numbers: 0.01. The accuracy asked of surface
+reflectance is 0.005 + 0.05 of it (Vermote and Kotchenova 2008), so that smaller ones are noise."""
 
 
 class BandInput(Frozen):

@@ -98,7 +98,6 @@ def test_a_unit_that_kills_its_workers_fails_alone() -> None:
     assert "KilledWorker" in found["epsg32633/1/1"].cause
 
 
-@pytest.mark.cluster
 def memory_settings(_: Tile) -> Evidence:
     """Return what this process was started with, which is what its C library has read."""
     begun = dict(
@@ -107,12 +106,14 @@ def memory_settings(_: Tile) -> Evidence:
     return {"kept": begun["MALLOC_MMAP_THRESHOLD_"], "threads": begun["OMP_NUM_THREADS"]}
 
 
+@pytest.mark.cluster
 def test_workers_are_started_so_that_memory_stays_with_them() -> None:
     machines = Machines(executor="dask", workers=1)
     (outcome,) = dask_executor.execute(memory_settings, UNITS[:1], machines)
     assert outcome.evidence == {"kept": str(2**25), "threads": "1"}
 
 
+@pytest.mark.cluster
 def test_a_local_cluster_takes_nobody_without_its_certificate() -> None:
     with dask_executor._client(Machines(executor="dask", workers=1)) as client:
         address = str(client.scheduler_info()["address"])

@@ -323,9 +323,10 @@ def test_another_model_on_the_same_map_is_refused(
     write_bundle(tmp_path / "model", bundle, {**weights, name: weights[name] + 1})
     with pytest.raises(PlanConflictError, match="model is"):
         make_map(learned.cube, tmp_path / "model", mapped, Machines())
-    bands = [{**band, "mean": 0.0} for band in bundle.network["bands"]]  # type: ignore[dict-item, union-attr]
-    network = {**bundle.network, "bands": bands}
-    write_bundle(tmp_path / "scaled", bundle.replace(network=network), weights)
+    spec = NetworkSpec.model_validate(bundle.network)
+    scaled = spec.replace(bands=[band.replace(mean=0.0) for band in spec.bands])
+    other = bundle.replace(network=scaled.model_dump(mode="json"))
+    write_bundle(tmp_path / "scaled", other, weights)
     with pytest.raises(PlanConflictError, match="network is"):
         make_map(learned.cube, tmp_path / "scaled", mapped, Machines())
 
