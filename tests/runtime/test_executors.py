@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import os
@@ -155,21 +156,28 @@ def tls(tmp_path: Path) -> Iterator[Tls]:
         *("--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key),
     ]
     commands = [["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--no-nanny"]]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:], *common],
-            stderr=subprocess.DEVNULL,
-        )
-        for words in commands
-    ]
-    while not told.exists():
-        time.sleep(0.05)
+    processes = []
     prefix = "DASK_DISTRIBUTED__COMM__TLS__"
     names = {f"{prefix}CA_FILE": ca, f"{prefix}CLIENT__CERT": cert, f"{prefix}CLIENT__KEY": key}
-    yield Tls(json.loads(told.read_text())["address"], names)
-    for process in processes:
-        process.kill()
-        process.wait()
+    try:
+        for words in commands:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{words[0]}"]
+            process = subprocess.Popen([*command, *words[1:], *common], stderr=subprocess.DEVNULL)
+            processes.append(process)
+            address = _told_address(told)  # a worker that starts earlier reads half of it
+        yield Tls(address, names)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _told_address(file: Path) -> str:
+    """Return where a scheduler listens, once all of what it tells has been written."""
+    while True:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return str(json.loads(file.read_text())["address"])
+        time.sleep(0.05)
 
 
 @pytest.mark.cluster
