@@ -1,6 +1,6 @@
-"""Learning: pretraining, finetuning, calibration and experiments."""
+"""Learning: pretraining, finetuning, calibration, ensembles and experiments."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from sscl_geo.cli.options import (
     RanksOption,
     RayOption,
     RecomputeOption,
+    SeedOption,
     StudyOption,
 )
 from sscl_geo.errors import InvalidInputError
@@ -22,7 +23,17 @@ from sscl_geo.io.location import local_path, location
 from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.work import Machines
 
+if TYPE_CHECKING:
+    from sscl_geo.learn.study import Study
+
 app = typer.Typer()
+
+
+def _study(name: str, seed: int | None) -> "Study":
+    from sscl_geo.learn.study import Study
+
+    numbers = read_yaml(Study, shipped_file("workflows/studies", name, "--study"))
+    return numbers if seed is None else numbers.replace(seed=seed)
 
 
 @app.command()
@@ -31,6 +42,7 @@ def pretrain(
     out: OutOption,
     part: PartOption = None,
     study: StudyOption = "letter",
+    seed: SeedOption = None,
     ranks: RanksOption = 0,
     ray: RayOption = None,
     gpu: GpuOption = False,
@@ -39,12 +51,11 @@ def pretrain(
 ) -> None:
     """Train an encoder on unlabelled cubes or chips: UniFeat, then CoRe."""
     from sscl_geo.io.fields import selected
-    from sscl_geo.learn.study import Study
     from sscl_geo.runtime.gang import Ranks
     from sscl_geo.stages.pretrain import PretrainRequest
     from sscl_geo.stages.pretrain import pretrain as run
 
-    numbers = read_yaml(Study, shipped_file("workflows/studies", study, "--study"))
+    numbers = _study(study, seed)
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
     where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
     request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
@@ -80,6 +91,7 @@ def finetune(
         str | None, typer.Option(help="Encoder; none starts from random weights.")
     ] = None,
     study: StudyOption = "letter",
+    seed: SeedOption = None,
     ranks: RanksOption = 0,
     ray: RayOption = None,
     gpu: GpuOption = False,
@@ -88,7 +100,6 @@ def finetune(
 ) -> None:
     """Train a model on few labels."""
     from sscl_geo.io.fields import selected
-    from sscl_geo.learn.study import Study
     from sscl_geo.runtime.gang import Ranks
     from sscl_geo.stages.finetune import FinetuneRequest
     from sscl_geo.stages.finetune import finetune as run
@@ -104,7 +115,7 @@ def finetune(
         ),
         validation_labels=tuple(location(path) for path in validation_labels or ()),
         encoder=None if encoder is None else local_path(encoder, BUNDLE),
-        study=read_yaml(Study, shipped_file("workflows/studies", study, "--study")),
+        study=_study(study, seed),
     )
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
     where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
@@ -131,6 +142,18 @@ def calibrate(
         local_path(model, BUNDLE), selected(cube, part), reference, local_path(out, BUNDLE)
     )
     print(f"{out}: temperature {bundle.temperature:.3f}")
+
+
+@app.command()
+def ensemble(
+    model: Annotated[list[str], typer.Option(help="Bundle of a finetuned model; repeat for each.")],
+    out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
+) -> None:
+    """Join models that differ in their seeds: their mean errs less, and is less sure."""
+    from sscl_geo.stages.ensemble import ensemble as run
+
+    bundle = run([local_path(path, BUNDLE) for path in model], local_path(out, BUNDLE))
+    print(f"{out}: ensemble of {bundle.members} models")
 
 
 @app.command()

@@ -17,6 +17,9 @@ OutOption = Annotated[str, typer.Option(help="Path of what is made; the same com
 StudyOption = Annotated[
     str, typer.Option(help="Study (name or YAML): every number of the training.")
 ]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Seed of everything drawn; default: the study's.")
+]
 RanksOption = Annotated[
     int, typer.Option(help="Ray Train workers; 0 trains in this process, without Ray.")
 ]

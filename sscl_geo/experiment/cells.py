@@ -1,5 +1,6 @@
 """The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
 
+import io
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float16, Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
@@ -19,6 +20,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
@@ -30,7 +32,10 @@ from sscl_geo.runtime.work import Evidence
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
-ENCODERS, MODELS = "encoders", "models"
+ENCODERS, MODELS, PROBABILITIES = "encoders", "models", "probabilities"
+Shares = Float32[np.ndarray, "class y x"]
+"""Probabilities of the classes."""
+
 SHOWN = 16
 """Chips on which the detail of feature maps is measured."""
 
@@ -87,6 +92,11 @@ class CellUnit(Frozen):
     labels: LabelCount
     seed: int
 
+    @classmethod
+    def of(cls, experiment: Experiment, system: str, labels: LabelCount, seed: int) -> "CellUnit":
+        """Return the unit of an experiment's system."""
+        return cls(system=system, version=experiment.version(system), labels=labels, seed=seed)
+
     @property
     def key(self) -> str:
         """Its name, which is also that of its folder."""
@@ -132,23 +142,64 @@ def _detail(job: Job, path: Path) -> Detail:
 
 
 def _judged(job: Job, unit: CellUnit) -> Assessment:
+    chips, legend = Chips.open(job.chips, job.judged), _legend(job)
+    tally = Tally(legend)
+    for labels, shares in zip(chips.labels(), _told(job, unit), strict=True):
+        tally.add(labels, shares)
+    return tally.assessment()
+
+
+def _told(job: Job, unit: CellUnit) -> Iterator[Shares]:
+    """Yield the probabilities of a cell's system for each chip that is judged on."""
+    members = job.experiment.systems[unit.system].ensemble
+    if members:
+        told = [_kept(job, CellUnit.of(job.experiment, n, unit.labels, unit.seed)) for n in members]
+        yield from (np.stack(shares).mean(0, np.float32) for shares in zip(*told, strict=True))
+    elif unit.system in job.experiment.members:
+        found = list(_learned(job, unit))
+        _keep(job, unit, found)
+        yield from found
+    else:
+        yield from _learned(job, unit)
+
+
+def _kept(job: Job, unit: CellUnit) -> Float16[np.ndarray, "chip class y x"]:
+    """Return what a member of an ensemble says; it learns again if that was not kept."""
+    path = _probabilities(job, unit)
+    if not path.exists():
+        _keep(job, unit, list(_learned(job, unit)))
+    kept: np.ndarray = np.load(path)
+    return kept
+
+
+def _keep(job: Job, unit: CellUnit, found: list[Shares]) -> None:
+    content, path = io.BytesIO(), _probabilities(job, unit)
+    np.save(content, np.stack(found).astype(np.float16))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content.getvalue())
+
+
+def _probabilities(job: Job, unit: CellUnit) -> Path:
+    return job.out / PROBABILITIES / f"{unit.key}.npy"
+
+
+def _learned(job: Job, unit: CellUnit) -> Iterator[Shares]:
     system = job.experiment.systems[unit.system]
     chosen = subset(job.train, unit.labels, unit.seed)
     if system.forest is not None:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
         describe = partial(bands_of, context=system.forest.context)
-        return _judged_classical(
-            job, _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed), describe
-        )
-    if system.head is not None:
+        learner = _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed)
+        yield from _told_classical(job, learner, describe)
+    elif system.head is not None:
         encoder = _encoder(job, unit)
         names = [band.name for band in encoder.spec.bands]
         head = classical.classifier_of(system.head.classifier, unit.seed)
         describe = partial(encoded, encoder=encoder, spec=system.head)
-        return _judged_classical(
-            job, _Learner(head, names, chosen, system.head.pixels, unit.seed), describe
-        )
-    return _judged_network(job, unit, chosen)
+        learner = _Learner(head, names, chosen, system.head.pixels, unit.seed)
+        yield from _told_classical(job, learner, describe)
+    else:
+        yield from _told_network(job, unit, chosen)
 
 
 class _Learner(NamedTuple):
@@ -159,17 +210,17 @@ class _Learner(NamedTuple):
     seed: int
 
 
-def _judged_classical(job: Job, learner: _Learner, describe: "partial[np.ndarray]") -> Assessment:
+def _told_classical(
+    job: Job, learner: _Learner, describe: "partial[np.ndarray]"
+) -> Iterator[Shares]:
     learned = _chips(job, learner.chips, learner.names)
     known = ((describe(arrays), labels) for arrays, labels in learned)
     classifier = classical.trained(learner.classifier, known, learner.pixels, learner.seed)
-    tally, legend = Tally(_legend(job)), _legend(job)
-    for arrays, labels in _chips(job, job.judged, learner.names):
-        tally.add(labels, classical.probabilities(classifier, describe(arrays), legend))
-    return tally.assessment()
+    for arrays, _ in _chips(job, job.judged, learner.names):
+        yield classical.probabilities(classifier, describe(arrays), _legend(job))
 
 
-def _judged_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Assessment:
+def _told_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[Shares]:
     out = job.out / unit.key
     study = job.experiment.study_of(unit.system, unit.seed)
     everything = (Selection(path=job.chips, samples=job.train),)
@@ -184,27 +235,18 @@ def _judged_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Assess
     bundle = finetune(request, out, Ranks())
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
-    found = judge(segmenter.eval(), Chips.open(job.chips, job.judged))
+    yield from _shares(segmenter.eval(), job)
     shutil.rmtree(out)
-    return found
 
 
-@torch.inference_mode()
-def judge(segmenter: Segmenter, chips: Chips) -> Assessment:
-    """Map chips whole, one at a time, and compare with their labels.
-
-    Raises:
-        InvalidInputError: The chips have no labels, or lack a band of the network.
-    """
-    if chips.spec.legend is None:
-        raise InvalidInputError(f"{chips.path}: these chips have no labels")
-    tally = Tally(chips.spec.legend)
+def _shares(segmenter: Segmenter, job: Job) -> Iterator[Shares]:
+    """Yield probabilities of chips, which are mapped whole, one at a time."""
     encoder = segmenter.encoder
-    for arrays, labels in chips.read([band.name for band in encoder.spec.bands]):
-        bands = encoder.normalise(tensors(arrays))
-        logits = segmenter(bands.values, bands.is_absent)
-        tally.add(labels, torch.softmax(logits.float(), 1)[0].numpy())
-    return tally.assessment()
+    for arrays, _ in _chips(job, job.judged, [band.name for band in encoder.spec.bands]):
+        with torch.inference_mode():
+            bands = encoder.normalise(tensors(arrays))
+            logits = segmenter(bands.values, bands.is_absent)
+        yield torch.softmax(logits.float(), 1)[0].numpy()
 
 
 def _encoder(job: Job, unit: CellUnit) -> Encoder:

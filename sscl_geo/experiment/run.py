@@ -79,7 +79,13 @@ def run_experiment(
         out=out.resolve(),
     )
     _run(job, encoders(experiment), machines, "pretrain")
-    return _run(job, cells(experiment), machines, "cells")
+    units = cells(experiment)
+    learned = [unit for unit in units if not experiment.systems[unit.system].ensemble]
+    summary = _run(job, learned, machines, "cells")
+    if len(learned) == len(units):
+        return summary
+    whole = _run(job, units, machines, "ensembles")
+    return whole._replace(now=summary.now + whole.now)
 
 
 def encoders(experiment: Experiment) -> tuple[EncoderUnit, ...]:

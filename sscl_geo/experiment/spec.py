@@ -46,7 +46,7 @@ class HeadSpec(Frozen):
 
 
 class System(Frozen):
-    """One row of a table: a network, a forest, or a classical head.
+    """One row of a table: a network, a forest, a classical head, or several of them together.
 
     Attributes:
         study: What differs from the experiment's study; without a forest or head, a network.
@@ -54,6 +54,9 @@ class System(Frozen):
             study has pretexts.
         forest: A random forest instead.
         head: A classical head instead.
+        ensemble: The mean of the probabilities of other systems instead, which learned from the
+            same labels with the same seed (a deep ensemble, Lakshminarayanan et al. 2017, arXiv
+            1612.01474, if they are networks).
         labels: Numbers of labelled chips that it is tried with; None takes the experiment's.
         seeds: Number of seeds that it is tried with; None takes the experiment's.
         about: What it is, for the table.
@@ -64,6 +67,7 @@ class System(Frozen):
     of: str | None = None
     forest: ForestSpec | None = None
     head: HeadSpec | None = None
+    ensemble: tuple[str, ...] = ()
     labels: tuple[LabelCount, ...] | None = None
     seeds: int | None = Field(default=None, ge=1)
     about: str = ""
@@ -71,9 +75,20 @@ class System(Frozen):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "System":
-        if self.forest is not None and (self.head is not None or self.study):
-            raise InvalidInputError("a system is a network, a forest or a head; give one of them")
+        is_network = bool(self.study or self.of)
+        kinds = (is_network, self.forest is not None, self.head is not None, bool(self.ensemble))
+        if sum(kinds) > 1:
+            raise InvalidInputError(
+                "a system is a network, a forest, a head or an ensemble; give one of them"
+            )
+        if len(self.ensemble) == 1:
+            raise InvalidInputError("an ensemble has two members or more")
         return self
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network with weights of its own."""
+        return self.forest is None and self.head is None and not self.ensemble
 
     @property
     def encoder_of(self) -> str | None:
@@ -127,6 +142,7 @@ class Experiment(Frozen):
     def _check(self) -> "Experiment":
         named = {name for pair in (*self.pairs, *self.savings) for name in pair}
         named |= {s.encoder_of for s in self.systems.values() if s.encoder_of is not None}
+        named |= {name for system in self.systems.values() for name in system.ensemble}
         unknown = named - set(self.systems)
         if unknown:
             raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
@@ -137,6 +153,7 @@ class Experiment(Frozen):
                 raise InvalidInputError(
                     f"system {name}: labels {', '.join(map(str, beyond))} are not the experiment's"
                 )
+            self._check_ensemble(name)
             if system.head is not None and self.encoder_system(name) is None:
                 raise InvalidInputError(
                     f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
@@ -161,6 +178,19 @@ class Experiment(Frozen):
                     f"savings: {other} is not tried with all labels; add `all` to its labels"
                 )
         return self
+
+    def _check_ensemble(self, name: str) -> None:
+        for member in self.systems[name].ensemble:
+            if self.systems[member].ensemble:
+                raise InvalidInputError(
+                    f"system {name}: {member} is an ensemble itself; name its members"
+                )
+            lacking = set(self.labels_of(name)) - set(self.labels_of(member))
+            if lacking or self.seeds_of(name) > self.seeds_of(member):
+                raise InvalidInputError(
+                    f"system {name}: {member} is not tried with all its labels and seeds; give it "
+                    "the same"
+                )
 
     def _check_chain(self, name: str) -> None:
         seen, following = {name}, self.systems[name].encoder_of
@@ -193,8 +223,8 @@ class Experiment(Frozen):
         """Return the matrix of only some systems and the first seeds; its cells stay the same.
 
         Args:
-            systems: Names of systems; all if none is given. Those that lend them an encoder stay
-                too, without cells of their own.
+            systems: Names of systems; all if none is given. Members of an ensemble among them stay
+                too, and those that lend them an encoder, these without cells of their own.
             seeds: Most seeds of a system; all if None.
 
         Raises:
@@ -207,6 +237,7 @@ class Experiment(Frozen):
                 f"the experiment ({', '.join(self.systems)}), and one seed or more"
             )
         tried = set(systems or self.systems)
+        tried |= {member for name in tried for member in self.systems[name].ensemble}
         lenders = {self.encoder_system(name) for name in tried} - tried
         kept = {
             name: system.replace(
@@ -222,16 +253,22 @@ class Experiment(Frozen):
         )
         return self.replace(systems=kept, pairs=pairs, savings=savings)
 
+    @property
+    def members(self) -> frozenset[str]:
+        """Every system that is a member of an ensemble."""
+        return frozenset(name for system in self.systems.values() for name in system.ensemble)
+
     def version(self, name: str) -> str:
         """Return a digest of everything that decides what a system finds, but labels and seed."""
         system = self.systems[name]
+        if system.ensemble:
+            return digest([self.version(member) for member in system.ensemble])[:8]
         own = system.model_dump(mode="json", exclude=_NO_INFLUENCE)
         pretrained = self.encoder_system(name)
         encoder = None
         if pretrained is not None:
             encoder = [self.encoder_version(pretrained), self.encoder_seeds]
-        is_network = system.forest is None and system.head is None
-        study = self.study_of(name).model_dump(mode="json") if is_network else None
+        study = self.study_of(name).model_dump(mode="json") if system.is_network else None
         return digest([own, study, encoder])[:8]
 
     def encoder_version(self, name: str) -> str:
@@ -243,11 +280,11 @@ class Experiment(Frozen):
         other = self.systems[name].encoder_of
         if other is not None:
             return self.encoder_system(other)
-        has_own = self.systems[name].forest is None and bool(self.study_of(name).pretexts)
+        has_own = self.systems[name].is_network and bool(self.study_of(name).pretexts)
         return name if has_own else None
 
 
-_NO_INFLUENCE = {"about", "published", "study", "of", "labels", "seeds"}
+_NO_INFLUENCE = {"about", "published", "study", "of", "ensemble", "labels", "seeds"}
 """Fields of a system that say nothing of what it finds, or are told in another way."""
 
 

@@ -26,6 +26,7 @@ class Bundle(Frozen):
     Attributes:
         kind: `encoder` after pretraining, `model` when it can map.
         network: Specification of the network, inputs and normalisation included.
+        members: Networks of an ensemble, whose weights the file holds below `members.<number>`.
         legend: Classes of the outputs, in order; None for an encoder.
         temperature: What logits are divided by before they become probabilities.
         window: Side of an inference window in 10 m pixels.
@@ -38,6 +39,7 @@ class Bundle(Frozen):
 
     kind: Literal["encoder", "model"]
     network: dict[str, JsonValue]
+    members: int = Field(default=1, ge=1)
     legend: Legend | None = None
     temperature: float = Field(default=1.0, gt=0)
     window: int = 256

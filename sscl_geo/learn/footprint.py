@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.network import mapper
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 
@@ -60,7 +60,7 @@ class _Watch(TorchDispatchMode):
         self.now -= size
 
 
-def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
+def window_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> int:
     """Return the most bytes that mapping one window holds, weights not counted.
 
     A small window is run and its bytes are scaled by area. (The meta device would need no run, but
@@ -69,18 +69,19 @@ def window_bytes(spec: NetworkSpec, classes: int, side: int) -> int:
     Args:
         spec: The network.
         classes: Number of classes.
+        members: Number of networks, which are asked one after the other.
         side: Side of the window in pixels of the network.
     """
     probe = min(side, PROBE)
     with torch.random.fork_rng(devices=[]):
-        segmenter = Segmenter(spec, classes)
-    prepare_inference(segmenter, "cpu")
+        network = mapper(spec, classes, members)
+    prepare_inference(network, "cpu")
     with torch.no_grad(), _Watch() as watch:
-        seen = segmenter.encoder.normalise(
+        seen = network.encoder.normalise(
             {
                 name: torch.zeros(1, len(bands), *[probe * spec.gsd // bands[0].gsd] * 2)
                 for name, bands in spec.arrays.items()
             }
         )
-        torch.softmax(segmenter(seen.values, seen.is_absent).float(), 1)
+        torch.softmax(network(seen.values, seen.is_absent).float(), 1)
     return int(watch.most * (side / probe) ** 2)

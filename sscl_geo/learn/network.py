@@ -97,3 +97,42 @@ class Segmenter(nn.Module):
         size = (bands.shape[2], bands.shape[3])
         logits: Tensor = self.head(self.encoder(bands, is_absent), size)
         return logits
+
+
+class Ensemble(nn.Module):
+    """Networks on the same bands, which say the mean of their probabilities.
+
+    Args:
+        spec: The network of each.
+        classes: Number of classes.
+        members: Number of networks.
+    """
+
+    def __init__(self, spec: NetworkSpec, classes: int, members: int) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(Segmenter(spec, classes) for _ in range(members))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The first network's encoder, whose bands are those of all."""
+        encoder: Encoder = self.members[0].encoder  # type: ignore[assignment]
+        return encoder
+
+    def forward(
+        self,
+        bands: Float[Tensor, "batch band y x"],
+        is_absent: Bool[Tensor, "batch band"] | None = None,
+    ) -> Float[Tensor, "batch class y x"]:
+        """Return logarithms of the mean probabilities, which softmax makes these again."""
+        total = torch.zeros((), device=bands.device)
+        for member in self.members:
+            total = total + torch.softmax(member(bands, is_absent).float(), 1)
+        return (total / len(self.members)).clamp(min=torch.finfo(total.dtype).tiny).log()
+
+
+Mapper = Segmenter | Ensemble
+
+
+def mapper(spec: NetworkSpec, classes: int, members: int) -> Mapper:
+    """Return what maps: one network, or an ensemble of several, with weights yet to be loaded."""
+    return Segmenter(spec, classes) if members == 1 else Ensemble(spec, classes, members)

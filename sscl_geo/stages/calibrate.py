@@ -16,7 +16,7 @@ from sscl_geo.io.fields import Decoded, check_stored_alike, labelled, opened
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.network import Mapper, mapper
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.calibration import fitted_temperature
@@ -44,10 +44,11 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     if bundle.legend is None:
         raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
     weights = read_weights(model, bundle)
-    segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes))
-    load_weights(segmenter, weights, str(model))
-    prepare_inference(segmenter, "cpu")
-    bands = segmenter.encoder.spec.bands
+    spec, classes = NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes)
+    network = mapper(spec, classes, bundle.members)
+    load_weights(network, weights, str(model))
+    prepare_inference(network, "cpu")
+    bands = spec.bands
     source = opened(imagery)
     check_stored_alike(source, bands)
     legend = source.spec.legend if isinstance(source, Chips) else _legend(labels)
@@ -59,14 +60,14 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     with tempfile.TemporaryDirectory() as cache:
         pieces = labelled([source], [labels] if labels else [], names, Path(cache))
         parts = [
-            _known(segmenter, piece, bundle.legend.indices(values), bundle.window)
+            _known(network, piece, bundle.legend.indices(values), bundle.window)
             for piece, values in pieces
         ]
-    logits, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not len(classes):
+    logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not len(known):
         raise InvalidInputError(f"{labels or imagery.path}: no labelled pixel lies on the imagery")
-    step = -(-len(classes) // MOST_PIXELS)
-    temperature = fitted_temperature(logits[::step], classes[::step].astype(np.int64))
+    step = -(-len(known) // MOST_PIXELS)
+    temperature = fitted_temperature(logits[::step], known[::step].astype(np.int64))
     training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
     return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
 
@@ -77,13 +78,13 @@ def _legend(labels: AnyLocation | None) -> Legend | None:
 
 @torch.inference_mode()
 def _known(
-    segmenter: Segmenter, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
+    network: Mapper, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
 ) -> tuple[Float32[np.ndarray, "pixel class"], UInt8[np.ndarray, " pixel"]]:
     """Return the logits and classes of a piece's labelled pixels, window by window."""
-    spec = segmenter.encoder.spec
+    spec = network.encoder.spec
     factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
-    logits = [np.zeros((0, segmenter.head.layer.out_channels), np.float32)]
-    found = [np.zeros(0, np.uint8)]
+    logits: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     for top in range(0, classes.shape[0], side):
         for left in range(0, classes.shape[1], side):
             here = classes[top : top + side, left : left + side]
@@ -93,8 +94,8 @@ def _known(
                 name: torch.from_numpy(np.array(piece.arrays[name][:, *_part(top, left, side, f)]))
                 for name, f in factor.items()
             }
-            bands = segmenter.encoder.normalise({n: array[None] for n, array in stored.items()})
-            scores = segmenter(bands.values, bands.is_absent)[0].float().numpy()
+            bands = network.encoder.normalise({n: array[None] for n, array in stored.items()})
+            scores = network(bands.values, bands.is_absent)[0].float().numpy()
             logits.append(scores[:, here != IGNORED].T)
             found.append(here[here != IGNORED])
     return np.concatenate(logits), np.concatenate(found)

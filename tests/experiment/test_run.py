@@ -1,6 +1,7 @@
 """An experiment on real chips: every kind of system, cell by cell, and only what is new."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.experiment.feature_maps import panels
 from sscl_geo.experiment.run import cells, encoders, run_experiment
 from sscl_geo.experiment.spec import Experiment, HeadSpec, System, merged
+from sscl_geo.experiment.splits import split_chips
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips, write_chips
@@ -65,6 +67,44 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     assert f"| sscl - random, all | mIoU | {saved:+.2f} [" in tables
     assert "| pretrained system | gradient energy | half-power frequency |" in tables
     assert not list((done / "models").rglob("model.safetensors"))
+
+
+def test_an_ensemble_is_judged_by_the_mean_of_what_its_members_said(
+    done: Path, chips: Chips, smoke: Experiment
+) -> None:
+    said = [
+        np.load(done / "probabilities" / f"{unit.key}.npy").astype(np.float64)
+        for unit in cells(smoke)
+        if unit.system in smoke.systems["together"].ensemble and (unit.labels, unit.seed) == (4, 1)
+    ]
+    assert len(said) == 3
+    judged = Chips.open(chips.path, split_chips(chips.chips, smoke.split).test)
+    truth, legend = judged.labels(), Legend.model_validate(chips.spec.legend)
+    found = np.array(legend.values)[np.mean(said, 0).argmax(1)]
+    right = (found == truth)[truth != 0].mean()
+    rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    assert rows["together/4/1"]["scores"]["oa"] == pytest.approx(right, abs=1e-4)
+    alone = {rows[f"{name}/4/1"]["scores"]["oa"] for name in smoke.systems["together"].ensemble}
+    assert len(alone | {rows["together/4/1"]["scores"]["oa"]}) > 1
+
+
+def test_a_member_whose_words_were_lost_learns_again(
+    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+) -> None:
+    part = smoke.part(["together"], seeds=1).replace(labels=(4,), pairs=(), savings=())
+    names = {unit.system for unit in cells(part)}
+    assert names == {"together", *smoke.systems["together"].ensemble}
+    run_experiment(part, chips.path, tmp_path / "out", Machines())
+    ledger = (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()
+    (tmp_path / "out" / "ledger.jsonl").write_text(
+        "".join(f"{line}\n" for line in ledger if "together" not in line)
+    )
+    shutil.rmtree(tmp_path / "out" / "probabilities")
+    assert run_experiment(part, chips.path, tmp_path / "out", Machines()).now == 1
+    mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [mine[row["key"]] for row in rows] == rows
+    assert len(rows) == 4
 
 
 def test_pictures_show_every_pretrained_system_beside_the_chip_and_its_labels(
@@ -160,6 +200,34 @@ def test_patience_has_no_labels_to_judge_by_in_an_experiment(smoke: Experiment) 
         Experiment.model_validate(
             {**dict(smoke), "systems": {"hasty": hasty}, "pairs": (), "savings": ()}
         )
+
+
+@pytest.mark.parametrize(
+    ("systems", "cause"),
+    [
+        ({"a": {}, "e": {"ensemble": ["a"]}}, "two members or more"),
+        ({"a": {}, "e": {"ensemble": ["a", "a2"]}}, "unknown systems a2"),
+        ({"a": {}, "b": {}, "e": {"ensemble": ["a", "b"], "of": "a"}}, "give one of them"),
+        ({"a": {}, "b": {"seeds": 1}, "e": {"ensemble": ["a", "b"]}}, "b is not tried with all"),
+        ({"a": {}, "b": {"labels": [4]}, "e": {"ensemble": ["a", "b"]}}, "b is not tried with all"),
+        (
+            {"a": {}, "b": {}, "e": {"ensemble": ["a", "b"]}, "f": {"ensemble": ["a", "e"]}},
+            "system f: e is an ensemble itself",
+        ),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused(
+    smoke: Experiment, systems: dict[str, Any], cause: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=cause):
+        smoke.replace(systems=systems, pairs=(), savings=())
+
+
+def test_an_ensemble_changes_with_its_members(smoke: Experiment) -> None:
+    changed = smoke.systems["sscl"].replace(study=smoke.systems["core"].study)
+    other = smoke.replace(systems={**smoke.systems, "sscl": changed})
+    assert smoke.version("together") != other.version("together")
+    assert smoke.members == {"sscl", "random", "forest_context"}
 
 
 def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:

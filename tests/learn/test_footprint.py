@@ -24,13 +24,13 @@ def spec_of(backbone: str, width: int = 4) -> NetworkSpec:
 def test_a_small_window_tells_what_the_whole_one_needs(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = window_bytes(spec_of(backbone), 8, 256)
+    told = window_bytes(spec_of(backbone), 8, 1, 256)
     monkeypatch.setattr(footprint, "PROBE", 256)
-    assert told == pytest.approx(window_bytes(spec_of(backbone), 8, 256), rel=0.03)
+    assert told == pytest.approx(window_bytes(spec_of(backbone), 8, 1, 256), rel=0.03)
     # The features of all bands, before and behind a convolution, are held in any case.
     assert told > 2 * 4 * len(BANDS) * 4 * 256**2
 
 
 def test_wider_features_need_more() -> None:
-    narrow, wide = (window_bytes(spec_of("deeplabv3", width), 8, 128) for width in (8, 16))
+    narrow, wide = (window_bytes(spec_of("deeplabv3", width), 8, 1, 128) for width in (8, 16))
     assert wide > 1.5 * narrow

@@ -212,8 +212,10 @@ def test_an_encoder_of_other_bands_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"reflectance": "linear"}, "reflectance differ"),
-        ({"features": {"layers": 2, "width": 2}, "has_masks": True}, "features and has_masks diff"),
+        ({"reflectance": "linear"}, "other reflectance than"),
+        ({"features": {"layers": 2, "width": 2}, "has_masks": True}, "other features and has_mask"),
+        ({"periods": 2}, "other periods than"),
+        ({"inputs": ("sentinel1_rtc",)}, "other inputs than"),
     ],
 )
 def test_an_encoder_of_another_study_is_refused_and_leaves_nothing(

@@ -277,7 +277,9 @@ def _plain_name(title: str) -> str:
 
 
 def _lineage(told: Told) -> str:
-    named = f" by a network of architecture {told.model['architecture']}" if told.model else ""
+    members = told.model.get("members", 1)
+    networks = "a network" if members == 1 else f"{members} networks"
+    named = f" by {networks} of architecture {told.model['architecture']}" if told.model else ""
     digest = told.model.get("weights_sha256", "")
     weights = f", weights sha256 {digest}" if digest else ""
     return f"Classified{named} from {', '.join(told.sensors)}{weights}."

@@ -148,6 +148,7 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...], inference: Infe
             **source.spec.provenance,
             "model": {
                 "architecture": NetworkSpec.model_validate(bundle.network).backbone.name,
+                "members": bundle.members,
                 "weights_sha256": bundle.weights_sha256,
                 "package_version": bundle.package_version,
             },

@@ -25,7 +25,7 @@ from sscl_geo.io.maps import (
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.footprint import window_bytes
-from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.network import Mapper, mapper
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.blending import Blended
@@ -79,10 +79,10 @@ def map_unit(job: Job, unit: TileUnit) -> Evidence:
     """
     torch.set_num_threads(1)
     job.inference.check()
-    bundle, legend, segmenter = _model(job.model, job.weights_sha256, job.inference.has_gpu)
+    bundle, legend, trained = _model(job.model, job.weights_sha256, job.inference.has_gpu)
     cube, store = Cube.open(job.cube), Store.open(job.out, "map")
     lattice = checked_lattice(bundle.window, bundle.halo)
-    network = Network(segmenter, job.temperature, job.inference)
+    network = Network(trained, job.temperature, job.inference)
     found = blended(cube, unit.tile.zone, unit.window, network, lattice, len(legend.classes))
     layers = {**_layers(found, legend), **_observations(cube, unit)}
     if job.inference.has_probabilities:
@@ -103,21 +103,22 @@ def unit_bytes(bundle: Bundle, tile_px: int, inference: Inference) -> int:
     around = tile_px + 2 * bundle.window
     strip = around * min(around, STRIP_ROWS * bundle.window)
     inputs = COPIES * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
-    activations = window_bytes(network, classes, bundle.window)
+    activations = window_bytes(network, classes, bundle.members, bundle.window)
     # Sums and what is made of them; stored probabilities are scaled and rounded on their way.
     per_class = 10 if inference.has_probabilities else 4
     return int(inputs + (per_class * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
 
 
 @lru_cache(maxsize=1)
-def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Segmenter]:
+def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Mapper]:
     """Load a bundle once per process; the digest is checked against its file."""
     bundle = read_card(path).replace(weights_sha256=sha256)
     legend = Legend.model_validate(bundle.legend)
-    segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(legend.classes))
-    load_weights(segmenter, read_weights(path, bundle), str(path))
-    prepare_inference(segmenter, "cuda" if has_gpu else "cpu")
-    return bundle, legend, segmenter
+    spec = NetworkSpec.model_validate(bundle.network)
+    network = mapper(spec, len(legend.classes), bundle.members)
+    load_weights(network, read_weights(path, bundle), str(path))
+    prepare_inference(network, "cuda" if has_gpu else "cpu")
+    return bundle, legend, network
 
 
 def _layers(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:

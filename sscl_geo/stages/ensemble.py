@@ -1,0 +1,71 @@
+"""Several models as one, which says the mean of what they say.
+
+A deep ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474): networks that learned the same
+from other first weights err in other places, and where they disagree, their mean is less sure.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
+
+SHARED = ("network", "legend", "window", "halo")
+"""What members must have in common."""
+
+
+def ensemble(models: Sequence[Path], out: Path) -> Bundle:
+    """Write one bundle of several finetuned models.
+
+    Args:
+        models: Bundles of models that differ in their weights alone.
+        out: Folder of the new bundle.
+
+    Raises:
+        InvalidInputError: There are fewer than two models, one cannot map, is calibrated or given
+            twice, they differ in more than their weights, or something stands at `out`.
+    """
+    if out.exists():
+        raise InvalidInputError(f"--out {out}: exists; choose another path")
+    if len(models) < 2:  # noqa: PLR2004
+        raise InvalidInputError("--model: an ensemble needs two models or more")
+    cards = [read_card(model) for model in models]
+    for model, card in zip(models, cards, strict=True):
+        _check(model, card, models[0], cards[0])
+    digests = [card.weights_sha256 for card in cards]
+    if len({*digests}) < len(digests):
+        raise InvalidInputError(
+            "--model: two have the same weights; train each with another --seed in its study"
+        )
+    weights = {
+        f"members.{number}.{name}": array
+        for number, (model, card) in enumerate(zip(models, cards, strict=True))
+        for name, array in read_weights(model, card).items()
+    }
+    together = cards[0].replace(
+        members=len(cards),
+        training={"members": [card.training for card in cards]},
+        history=[
+            {**entry, "member": number}
+            for number, card in enumerate(cards)
+            for entry in card.history
+        ],
+    )
+    return write_bundle(out, together, weights)
+
+
+def _check(model: Path, card: Bundle, first: Path, other: Bundle) -> None:
+    if card.kind != "model" or card.members > 1:
+        what = "an encoder" if card.kind != "model" else "an ensemble itself"
+        raise InvalidInputError(f"--model {model}: is {what}; give models of one network each")
+    if card.temperature != 1:
+        raise InvalidInputError(
+            f"--model {model}: is calibrated alone; take the model that it was made of, and "
+            "calibrate the ensemble"
+        )
+    others = [name for name in SHARED if getattr(card, name) != getattr(other, name)]
+    if others:
+        raise InvalidInputError(
+            f"--model {model}: has another {' and '.join(others)} than {first}; take models of one "
+            "study and imagery that differ in their seeds"
+        )
