@@ -167,7 +167,7 @@ def one(folder: Path, way: str) -> dict[str, float]:
     act = WAYS[way](folder)
     # Code that is loaded at its first use belongs to no tile.
     warm = Network(segmenter_of(folder), 1.0, Inference())
-    spec = warm.mapper.encoder.spec
+    spec = warm.model.encoder.spec
     warm.probabilities([{
         name: np.ones((len(bands), 640 // bands[0].gsd, 640 // bands[0].gsd), np.uint16)
         for name, bands in spec.arrays.items()

@@ -1,9 +1,9 @@
 """The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
 
-import io
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
-from sscl_geo.io.disk import write_whole
+from sscl_geo.io.disk import Disk
 from sscl_geo.io.location import Location
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
@@ -33,8 +33,8 @@ from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
 ENCODERS, MODELS, PROBABILITIES = "encoders", "models", "probabilities"
-Shares = Float32[np.ndarray, "class y x"]
-"""Probabilities of the classes."""
+Probabilities = Float32[np.ndarray, "class y x"]
+"""What a system says of a chip."""
 
 SHOWN = 16
 """Chips on which the detail of feature maps is measured."""
@@ -64,6 +64,10 @@ class Job(Frozen):
             return None
         number = seed % self.experiment.encoder_seeds
         return self.out / EncoderUnit.of(self.experiment, pretrained, number).key
+
+    def probabilities(self, unit: "CellUnit") -> Path:
+        """Return where what a member of an ensemble says is kept."""
+        return self.out / PROBABILITIES / f"{unit.key}.npy"
 
 
 class EncoderUnit(Frozen):
@@ -103,7 +107,21 @@ class CellUnit(Frozen):
         return f"{MODELS}/{self.system}@{self.version}/{self.labels}/{self.seed}"
 
 
-def run_unit(job: Job, unit: EncoderUnit | CellUnit) -> Evidence:
+class MemberUnit(Frozen):
+    """What a member of an ensemble says, where its cell was done before it was one."""
+
+    cell: CellUnit
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return f"{PROBABILITIES}/{self.cell.key}"
+
+
+Unit = EncoderUnit | CellUnit | MemberUnit
+
+
+def run_unit(job: Job, unit: Unit) -> Evidence:
     """Pretrain a system, or train and judge one.
 
     One thread, so that many units share a machine and every result is the same bits.
@@ -111,6 +129,8 @@ def run_unit(job: Job, unit: EncoderUnit | CellUnit) -> Evidence:
     torch.set_num_threads(1)
     if isinstance(unit, EncoderUnit):
         return _pretrained(job, unit)
+    if isinstance(unit, MemberUnit):
+        return {"chips": sum(1 for _ in _storing(job, unit.cell))}
     return {"assessment": _judged(job, unit).model_dump_json(exclude={"scores": {"legend"}})}
 
 
@@ -144,62 +164,64 @@ def _detail(job: Job, path: Path) -> Detail:
 def _judged(job: Job, unit: CellUnit) -> Assessment:
     chips, legend = Chips.open(job.chips, job.judged), _legend(job)
     tally = Tally(legend)
-    for labels, shares in zip(chips.labels(), _told(job, unit), strict=True):
-        tally.add(labels, shares)
+    for labels, probabilities in zip(chips.labels(), _predicted(job, unit), strict=True):
+        tally.add(labels, probabilities)
     return tally.assessment()
 
 
-def _told(job: Job, unit: CellUnit) -> Iterator[Shares]:
-    """Yield the probabilities of a cell's system for each chip that is judged on."""
+def _predicted(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
+    """Yield what a cell's system says of each chip that is judged on."""
     members = job.experiment.systems[unit.system].ensemble
     if members:
-        told = [_kept(job, CellUnit.of(job.experiment, n, unit.labels, unit.seed)) for n in members]
-        yield from (np.stack(shares).mean(0, np.float32) for shares in zip(*told, strict=True))
+        units = [CellUnit.of(job.experiment, name, unit.labels, unit.seed) for name in members]
+        stored = [_stored(job, one) for one in units]
+        yield from (np.stack(both).mean(0, np.float32) for both in zip(*stored, strict=True))
     elif unit.system in job.experiment.members:
-        found = list(_learned(job, unit))
-        _keep(job, unit, found)
-        yield from found
+        yield from _storing(job, unit)
     else:
         yield from _learned(job, unit)
 
 
-def _kept(job: Job, unit: CellUnit) -> Float16[np.ndarray, "chip class y x"]:
-    """Return what a member of an ensemble says; it learns again if that was not kept."""
-    path = _probabilities(job, unit)
+def _storing(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
+    """Yield what a member of an ensemble says, and keep it for the ensemble."""
+    path = job.probabilities(unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Disk().new_file(str(path)) as pending:
+        found = _learned(job, unit)
+        first = next(found)
+        shape = (len(job.judged), *first.shape)
+        kept = np.lib.format.open_memmap(pending, "w+", np.float16, shape)
+        for number, probabilities in enumerate(chain([first], found)):
+            kept[number] = probabilities
+            yield probabilities
+        kept.flush()
+
+
+def _stored(job: Job, unit: CellUnit) -> Float16[np.ndarray, "chip class y x"]:
+    path = job.probabilities(unit)
     if not path.exists():
-        _keep(job, unit, list(_learned(job, unit)))
-    kept: np.ndarray = np.load(path)
+        raise InvalidInputError(f"{path} was made and has gone; restore it, or take another --out")
+    kept: np.ndarray = np.load(path, mmap_mode="r")
     return kept
 
 
-def _keep(job: Job, unit: CellUnit, found: list[Shares]) -> None:
-    content, path = io.BytesIO(), _probabilities(job, unit)
-    np.save(content, np.stack(found).astype(np.float16))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content.getvalue())
-
-
-def _probabilities(job: Job, unit: CellUnit) -> Path:
-    return job.out / PROBABILITIES / f"{unit.key}.npy"
-
-
-def _learned(job: Job, unit: CellUnit) -> Iterator[Shares]:
+def _learned(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
     system = job.experiment.systems[unit.system]
     chosen = subset(job.train, unit.labels, unit.seed)
     if system.forest is not None:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
         describe = partial(bands_of, context=system.forest.context)
         learner = _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed)
-        yield from _told_classical(job, learner, describe)
+        yield from _by_classifier(job, learner, describe)
     elif system.head is not None:
         encoder = _encoder(job, unit)
         names = [band.name for band in encoder.spec.bands]
         head = classical.classifier_of(system.head.classifier, unit.seed)
         describe = partial(encoded, encoder=encoder, spec=system.head)
         learner = _Learner(head, names, chosen, system.head.pixels, unit.seed)
-        yield from _told_classical(job, learner, describe)
+        yield from _by_classifier(job, learner, describe)
     else:
-        yield from _told_network(job, unit, chosen)
+        yield from _by_network(job, unit, chosen)
 
 
 class _Learner(NamedTuple):
@@ -210,9 +232,9 @@ class _Learner(NamedTuple):
     seed: int
 
 
-def _told_classical(
+def _by_classifier(
     job: Job, learner: _Learner, describe: "partial[np.ndarray]"
-) -> Iterator[Shares]:
+) -> Iterator[Probabilities]:
     learned = _chips(job, learner.chips, learner.names)
     known = ((describe(arrays), labels) for arrays, labels in learned)
     classifier = classical.trained(learner.classifier, known, learner.pixels, learner.seed)
@@ -220,7 +242,7 @@ def _told_classical(
         yield classical.probabilities(classifier, describe(arrays), _legend(job))
 
 
-def _told_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[Shares]:
+def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[Probabilities]:
     out = job.out / unit.key
     study = job.experiment.study_of(unit.system, unit.seed)
     everything = (Selection(path=job.chips, samples=job.train),)
@@ -235,11 +257,11 @@ def _told_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator
     bundle = finetune(request, out, Ranks())
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
-    yield from _shares(segmenter.eval(), job)
+    yield from _mapped(segmenter.eval(), job)
     shutil.rmtree(out)
 
 
-def _shares(segmenter: Segmenter, job: Job) -> Iterator[Shares]:
+def _mapped(segmenter: Segmenter, job: Job) -> Iterator[Probabilities]:
     """Yield probabilities of chips, which are mapped whole, one at a time."""
     encoder = segmenter.encoder
     for arrays, _ in _chips(job, job.judged, [band.name for band in encoder.spec.bands]):

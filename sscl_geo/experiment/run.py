@@ -1,13 +1,21 @@
 """Running an experiment: cell by cell, resumable, on any executor."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.experiment.cells import SHOWN, CellUnit, EncoderUnit, Job, run_unit
+from sscl_geo.experiment.cells import (
+    SHOWN,
+    CellUnit,
+    EncoderUnit,
+    Job,
+    MemberUnit,
+    Unit,
+    run_unit,
+)
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
 from sscl_geo.experiment.spec import Experiment
@@ -81,11 +89,28 @@ def run_experiment(
     _run(job, encoders(experiment), machines, "pretrain")
     units = cells(experiment)
     learned = [unit for unit in units if not experiment.systems[unit.system].ensemble]
-    summary = _run(job, learned, machines, "cells")
     if len(learned) == len(units):
-        return summary
+        return _run(job, units, machines, "cells")
+    before = _run(job, learned, machines, "cells", publish=lambda _: None)
+    _run(job, _unkept(job, units), machines, "members", publish=lambda _: None)
     whole = _run(job, units, machines, "ensembles")
-    return whole._replace(now=summary.now + whole.now)
+    return whole._replace(now=before.now + whole.now)
+
+
+def _unkept(job: Job, units: Sequence[CellUnit]) -> list[MemberUnit]:
+    """Return members that must learn again, as ensembles to come need what they say."""
+    finished = Ledger(journal(job.out)).finished
+    members = [
+        CellUnit.of(job.experiment, name, unit.labels, unit.seed)
+        for unit in units
+        if unit.key not in finished
+        for name in job.experiment.systems[unit.system].ensemble
+    ]
+    return [
+        MemberUnit(cell=one)
+        for one in dict.fromkeys(members)
+        if not job.probabilities(one).exists()
+    ]
 
 
 def encoders(experiment: Experiment) -> tuple[EncoderUnit, ...]:
@@ -116,13 +141,17 @@ def cells(experiment: Experiment) -> tuple[CellUnit, ...]:
 
 
 def _run(
-    job: Job, units: Sequence[EncoderUnit | CellUnit], machines: Machines, label: str
+    job: Job,
+    units: Sequence[Unit],
+    machines: Machines,
+    label: str,
+    publish: Callable[[Sequence[Outcome]], None] | None = None,
 ) -> Summary:
     stage = Stage(
         plan=lambda: units,
         prepare=lambda: None,
         run=partial(run_unit, job),
-        publish=partial(_publish, job),
+        publish=publish or partial(_publish, job),
         memory=lambda: CELL_BYTES,
     )
     return execute(stage, journal(job.out), machines, label)

@@ -1,6 +1,6 @@
 """What an experiment is, as a YAML file says it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PositiveInt, model_validator
@@ -49,7 +49,7 @@ class System(Frozen):
     """One row of a table: a network, a forest, a classical head, or several of them together.
 
     Attributes:
-        study: What differs from the experiment's study; without a forest or head, a network.
+        study: What differs from the experiment's study; a network, if it is nothing else below.
         of: The system whose pretrained encoder a network takes; None pretrains its own, where its
             study has pretexts.
         forest: A random forest instead.
@@ -81,8 +81,8 @@ class System(Frozen):
             raise InvalidInputError(
                 "a system is a network, a forest, a head or an ensemble; give one of them"
             )
-        if len(self.ensemble) == 1:
-            raise InvalidInputError("an ensemble has two members or more")
+        if self.ensemble and not 1 < len(self.ensemble) == len({*self.ensemble}):
+            raise InvalidInputError("an ensemble has two members or more, each once")
         return self
 
     @property
@@ -238,7 +238,7 @@ class Experiment(Frozen):
             )
         tried = set(systems or self.systems)
         tried |= {member for name in tried for member in self.systems[name].ensemble}
-        lenders = {self.encoder_system(name) for name in tried} - tried
+        lenders = {lender for name in tried for lender in self._chain(name)} - tried
         kept = {
             name: system.replace(
                 seeds=min(self.seeds_of(name), seeds or self.seeds_of(name)),
@@ -252,6 +252,13 @@ class Experiment(Frozen):
             for compared in (self.pairs, self.savings)
         )
         return self.replace(systems=kept, pairs=pairs, savings=savings)
+
+    def _chain(self, name: str) -> Iterator[str]:
+        """Yield the systems through which a system has its encoder."""
+        following = self.systems[name].encoder_of
+        while following is not None:
+            yield following
+            following = self.systems[following].encoder_of
 
     @property
     def members(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""How much memory a network needs to look at a window."""
+"""How much memory a model needs to look at a window."""
 
 import weakref
 from collections.abc import Callable
@@ -9,12 +9,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sscl_geo.learn.network import mapper
+from sscl_geo.learn.network import model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 
 PROBE = 64
 """Side of the window that is run: what the strides of all networks divide."""
+
+LOADING = 4
+"""How often weights are held while they are loaded: the file, its arrays, tensors, the network."""
 
 
 class _Watch(TorchDispatchMode):
@@ -60,8 +63,8 @@ class _Watch(TorchDispatchMode):
         self.now -= size
 
 
-def window_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> int:
-    """Return the most bytes that mapping one window holds, weights not counted.
+def model_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> int:
+    """Return the most bytes that a model holds when it is loaded, or maps one window.
 
     A small window is run and its bytes are scaled by area. (The meta device would need no run, but
     torch imports its whole compiler for it, which takes seconds.)
@@ -74,7 +77,10 @@ def window_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> in
     """
     probe = min(side, PROBE)
     with torch.random.fork_rng(devices=[]):
-        network = mapper(spec, classes, members)
+        probed = min(members, 2)
+    network = model_of(spec, classes, probed)
+    weights: int = sum(tensor.nbytes for tensor in network.state_dict().values())
+    weights = weights * members // probed
     prepare_inference(network, "cpu")
     with torch.no_grad(), _Watch() as watch:
         seen = network.encoder.normalise(
@@ -84,4 +90,5 @@ def window_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> in
             }
         )
         torch.softmax(network(seen.values, seen.is_absent).float(), 1)
-    return int(watch.most * (side / probe) ** 2)
+    window = int(watch.most * (side / probe) ** 2)
+    return max(weights + window, LOADING * weights)

@@ -130,9 +130,9 @@ class Ensemble(nn.Module):
         return (total / len(self.members)).clamp(min=torch.finfo(total.dtype).tiny).log()
 
 
-Mapper = Segmenter | Ensemble
+Model = Segmenter | Ensemble
 
 
-def mapper(spec: NetworkSpec, classes: int, members: int) -> Mapper:
+def model_of(spec: NetworkSpec, classes: int, members: int) -> Model:
     """Return what maps: one network, or an ensemble of several, with weights yet to be loaded."""
     return Segmenter(spec, classes) if members == 1 else Ensemble(spec, classes, members)

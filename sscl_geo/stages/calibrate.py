@@ -1,6 +1,7 @@
 """From a model to one whose confidence can be believed: a temperature, fitted on other labels."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sscl_geo.io.fields import Decoded, check_stored_alike, labelled, opened
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.network import Mapper, mapper
+from sscl_geo.learn.network import Model, model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.calibration import fitted_temperature
@@ -45,7 +46,7 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
         raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
     weights = read_weights(model, bundle)
     spec, classes = NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes)
-    network = mapper(spec, classes, bundle.members)
+    network = model_of(spec, classes, bundle.members)
     load_weights(network, weights, str(model))
     prepare_inference(network, "cpu")
     bands = spec.bands
@@ -60,12 +61,13 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     with tempfile.TemporaryDirectory() as cache:
         pieces = labelled([source], [labels] if labels else [], names, Path(cache))
         parts = [
-            _known(network, piece, bundle.legend.indices(values), bundle.window)
+            part
             for piece, values in pieces
+            for part in _known(network, piece, bundle.legend.indices(values), bundle.window)
         ]
-    logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not len(known):
+    if not parts:
         raise InvalidInputError(f"{labels or imagery.path}: no labelled pixel lies on the imagery")
+    logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
     step = -(-len(known) // MOST_PIXELS)
     temperature = fitted_temperature(logits[::step], known[::step].astype(np.int64))
     training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
@@ -76,15 +78,12 @@ def _legend(labels: AnyLocation | None) -> Legend | None:
     return None if labels is None else Classes.open(labels, "labels").legend
 
 
-@torch.inference_mode()
 def _known(
-    network: Mapper, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
-) -> tuple[Float32[np.ndarray, "pixel class"], UInt8[np.ndarray, " pixel"]]:
-    """Return the logits and classes of a piece's labelled pixels, window by window."""
+    network: Model, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
+) -> Iterator[tuple[Float32[np.ndarray, "pixel class"], UInt8[np.ndarray, " pixel"]]]:
+    """Yield the logits and classes of a piece's labelled pixels, window by window."""
     spec = network.encoder.spec
     factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
-    logits: list[np.ndarray] = []
-    found: list[np.ndarray] = []
     for top in range(0, classes.shape[0], side):
         for left in range(0, classes.shape[1], side):
             here = classes[top : top + side, left : left + side]
@@ -94,11 +93,10 @@ def _known(
                 name: torch.from_numpy(np.array(piece.arrays[name][:, *_part(top, left, side, f)]))
                 for name, f in factor.items()
             }
-            bands = network.encoder.normalise({n: array[None] for n, array in stored.items()})
-            scores = network(bands.values, bands.is_absent)[0].float().numpy()
-            logits.append(scores[:, here != IGNORED].T)
-            found.append(here[here != IGNORED])
-    return np.concatenate(logits), np.concatenate(found)
+            with torch.inference_mode():
+                bands = network.encoder.normalise({n: array[None] for n, array in stored.items()})
+                scores = network(bands.values, bands.is_absent)[0].float().numpy()
+            yield scores[:, here != IGNORED].T, here[here != IGNORED]
 
 
 def _part(top: int, left: int, side: int, factor: int) -> tuple[slice, slice]:

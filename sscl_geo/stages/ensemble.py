@@ -7,6 +7,8 @@ from other first weights err in other places, and where they disagree, their mea
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
 
@@ -35,7 +37,7 @@ def ensemble(models: Sequence[Path], out: Path) -> Bundle:
     digests = [card.weights_sha256 for card in cards]
     if len({*digests}) < len(digests):
         raise InvalidInputError(
-            "--model: two have the same weights; train each with another --seed in its study"
+            "--model: two have the same weights; train each with another --seed"
         )
     weights = {
         f"members.{number}.{name}": array
@@ -45,13 +47,22 @@ def ensemble(models: Sequence[Path], out: Path) -> Bundle:
     together = cards[0].replace(
         members=len(cards),
         training={"members": [card.training for card in cards]},
-        history=[
-            {**entry, "member": number}
-            for number, card in enumerate(cards)
-            for entry in card.history
-        ],
+        history=_history(cards),
     )
     return write_bundle(out, together, weights)
+
+
+def _history(cards: Sequence[Bundle]) -> list[dict[str, JsonValue]]:
+    """Return every epoch once: those of an encoder that all share, and each member's own."""
+    first, *others = cards
+    shared = [entry for entry in first.history if all(entry in one.history for one in others)]
+    own = [
+        {**entry, "phase": f"{entry['phase']} {number}"}
+        for number, card in enumerate(cards, 1)
+        for entry in card.history
+        if entry not in shared
+    ]
+    return [*shared, *own]
 
 
 def _check(model: Path, card: Bundle, first: Path, other: Bundle) -> None:
@@ -66,6 +77,6 @@ def _check(model: Path, card: Bundle, first: Path, other: Bundle) -> None:
     others = [name for name in SHARED if getattr(card, name) != getattr(other, name)]
     if others:
         raise InvalidInputError(
-            f"--model {model}: has another {' and '.join(others)} than {first}; take models of one "
-            "study and imagery that differ in their seeds"
+            f"--model {model}: has another {' and '.join(others)} than {first} (its bands may be "
+            "scaled on other imagery); take models of one study and imagery that differ in --seed"
         )

@@ -88,7 +88,7 @@ def test_an_ensemble_is_judged_by_the_mean_of_what_its_members_said(
     assert len(alone | {rows["together/4/1"]["scores"]["oa"]}) > 1
 
 
-def test_a_member_whose_words_were_lost_learns_again(
+def test_a_member_that_was_none_before_learns_again(
     done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
 ) -> None:
     part = smoke.part(["together"], seeds=1).replace(labels=(4,), pairs=(), savings=())
@@ -99,8 +99,10 @@ def test_a_member_whose_words_were_lost_learns_again(
     (tmp_path / "out" / "ledger.jsonl").write_text(
         "".join(f"{line}\n" for line in ledger if "together" not in line)
     )
-    shutil.rmtree(tmp_path / "out" / "probabilities")
+    kept = tmp_path / "out" / "probabilities"
+    shutil.rmtree(kept)
     assert run_experiment(part, chips.path, tmp_path / "out", Machines()).now == 1
+    assert len(list(kept.rglob("*.npy"))) == 3
     mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
     rows = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [mine[row["key"]] for row in rows] == rows
@@ -167,6 +169,10 @@ def test_a_part_of_an_experiment_has_the_cells_of_the_whole_and_the_encoders_the
     assert [unit.system for unit in encoders(part)] == [smoke.encoder_system("teacher")]
     assert set(encoders(part)) <= set(encoders(smoke))
     assert cells(smoke.part()) == whole
+    borrowed = {**smoke.systems, "late": System(head=HeadSpec(of="teacher"))}
+    late = smoke.replace(systems=borrowed).part(["late"])
+    assert {unit.system for unit in cells(late)} == {"late"}
+    assert {unit.system for unit in encoders(late)} == {smoke.encoder_system("teacher")}
     with pytest.raises(InvalidInputError, match="name systems of the experiment"):
         smoke.part(["nobody"])
 
@@ -206,6 +212,7 @@ def test_patience_has_no_labels_to_judge_by_in_an_experiment(smoke: Experiment) 
     ("systems", "cause"),
     [
         ({"a": {}, "e": {"ensemble": ["a"]}}, "two members or more"),
+        ({"a": {}, "e": {"ensemble": ["a", "a"]}}, "two members or more, each once"),
         ({"a": {}, "e": {"ensemble": ["a", "a2"]}}, "unknown systems a2"),
         ({"a": {}, "b": {}, "e": {"ensemble": ["a", "b"], "of": "a"}}, "give one of them"),
         ({"a": {}, "b": {"seeds": 1}, "e": {"ensemble": ["a", "b"]}}, "b is not tried with all"),

@@ -4,7 +4,8 @@ import pytest
 
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn import footprint
-from sscl_geo.learn.footprint import window_bytes
+from sscl_geo.learn.footprint import model_bytes
+from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 
 BANDS = tuple(
@@ -24,13 +25,23 @@ def spec_of(backbone: str, width: int = 4) -> NetworkSpec:
 def test_a_small_window_tells_what_the_whole_one_needs(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = window_bytes(spec_of(backbone), 8, 1, 256)
+    told = model_bytes(spec_of(backbone), 8, 1, 256)
     monkeypatch.setattr(footprint, "PROBE", 256)
-    assert told == pytest.approx(window_bytes(spec_of(backbone), 8, 1, 256), rel=0.03)
+    assert told == pytest.approx(model_bytes(spec_of(backbone), 8, 1, 256), rel=0.03)
     # The features of all bands, before and behind a convolution, are held in any case.
     assert told > 2 * 4 * len(BANDS) * 4 * 256**2
 
 
 def test_wider_features_need_more() -> None:
-    narrow, wide = (window_bytes(spec_of("deeplabv3", width), 8, 1, 128) for width in (8, 16))
+    narrow, wide = (model_bytes(spec_of("deeplabv3", width), 8, 1, 128) for width in (8, 16))
     assert wide > 1.5 * narrow
+
+
+def test_members_need_their_weights_but_one_window() -> None:
+    spec = spec_of("deeplabv3", 8)
+    network = Segmenter(spec, 8)
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    one, two, five = (model_bytes(spec, 8, members, 256) for members in (1, 2, 5))
+    assert one < two < one + weights + 3 * 4 * 8 * 256**2
+    assert five - two == 3 * weights
+    assert model_bytes(spec, 8, 500, 64) == 4 * 500 * weights

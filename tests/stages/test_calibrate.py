@@ -1,11 +1,13 @@
 """Calibration: the same classes, and a confidence that fits labels better."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray
+import zarr
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.legend import Legend
@@ -35,6 +37,18 @@ def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
     before, after = (maps[name].confidence.values[known] for name in maps)
     gap = np.nanmean(after) - np.nanmean(before)
     assert gap < 0 if bundle.temperature > 1 else gap > 0
+
+
+def test_labels_without_a_labelled_pixel_are_told_and_leave_nothing(
+    learned: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(learned.labels, tmp_path / "none.zarr")
+    zarr.open_array(tmp_path / "none.zarr", path="epsg32633/labels", mode="r+")[:] = 0
+    with pytest.raises(InvalidInputError, match="no labelled pixel lies on the imagery"):
+        calibrate(
+            learned.model, Selection(path=learned.cube), tmp_path / "none.zarr", tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(

@@ -216,6 +216,7 @@ def test_an_encoder_of_other_bands_is_refused_and_leaves_nothing(
         ({"features": {"layers": 2, "width": 2}, "has_masks": True}, "other features and has_mask"),
         ({"periods": 2}, "other periods than"),
         ({"inputs": ("sentinel1_rtc",)}, "other inputs than"),
+        ({"inputs": ("sentinel1_rtc", "sentinel2_l2a", "hls_l30")}, "other inputs than"),
     ],
 )
 def test_an_encoder_of_another_study_is_refused_and_leaves_nothing(

@@ -192,6 +192,8 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
     start, end = (moment.isoformat() for moment in _interval(told.interval))
     network: dict[str, Any] = bundle.network
     architecture = network["backbone"]["name"]
+    if bundle.members > 1:
+        architecture = f"ensemble of {bundle.members} {architecture}"
     classes = len(told.legend.classes)
     size = [bundle.window, bundle.window]
     axes = ["batch", "bands", "height", "width"]

@@ -13,7 +13,7 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, gsd, opened
 from sscl_geo.io.location import Location
-from sscl_geo.io.statistics import chosen_bands, sensor_of
+from sscl_geo.io.statistics import sensor_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.tuning import check_compiler
@@ -168,17 +168,19 @@ def network_of(encoder: Bundle, imagery: Sequence[Imagery], study: Study) -> Net
     for one in imagery:
         one.wanted([band.name for band in network.bands])
         check_stored_alike(one, network.bands)
-    _check_study(network, imagery[0], study)
+    _check_study(network, study)
     return network
 
 
-def _check_study(network: NetworkSpec, imagery: Imagery, study: Study) -> None:
+def _check_study(network: NetworkSpec, study: Study) -> None:
     told = study.network(network.bands, network.gsd)
-    names = {band.name for band in network.bands}
+    names = [band.name for band in network.bands]
     others = ["periods"] if study.periods != 1 + max(Place.of(name).later for name in names) else []
-    if study.inputs and not others:
-        chosen = chosen_bands(imagery, study.periods, study.inputs)
-        others += ["inputs"] if {band.name for band in chosen} != names else []
+    # Each band by its sensor's name and its own, of which a study names one.
+    known = [{name.partition(":")[0], name.partition("@")[0]} for name in names]
+    wanted = {*study.inputs}
+    if wanted and not (wanted <= set().union(*known) and all(wanted & one for one in known)):
+        others.append("inputs")
     others += [
         name
         for name in ("features", "backbone", "has_masks")

@@ -15,7 +15,7 @@ from sscl_geo.geo.grid import Window
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.io.cubes import Cube, Places
 from sscl_geo.learn.inputs import Normalised
-from sscl_geo.learn.network import Mapper
+from sscl_geo.learn.network import Model
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.blending import Blend, Blended
 from sscl_geo.ops.windows import Lattice
@@ -64,7 +64,7 @@ class Inference(Frozen):
 class Network(NamedTuple):
     """A network ready to map, with what its logits are divided by, and how it is asked."""
 
-    mapper: Mapper
+    model: Model
     temperature: float
     inference: Inference
 
@@ -98,7 +98,7 @@ class Network(NamedTuple):
             name: torch.from_numpy(np.stack([window[name] for window in windows])).to(device)
             for name in windows[0]
         }
-        bands: Normalised = self.mapper.encoder.normalise(stored)
+        bands: Normalised = self.model.encoder.normalise(stored)
         sides = FLIPS if self.inference.has_flips else FLIPS[:1]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.inference.has_gpu):
             told = [self._softmax(bands, axes) for axes in sides]
@@ -107,7 +107,7 @@ class Network(NamedTuple):
 
     def _softmax(self, bands: Normalised, axes: tuple[int, ...]) -> torch.Tensor:
         values = bands.values.flip(axes) if axes else bands.values
-        logits: torch.Tensor = self.mapper(values, bands.is_absent).float()
+        logits: torch.Tensor = self.model(values, bands.is_absent).float()
         shares = torch.softmax(logits / self.temperature, 1)
         return shares.flip(axes) if axes else shares
 
@@ -137,7 +137,7 @@ def blended(
     Raises:
         InvalidInputError: A probability is not a number: the network's weights are broken.
     """
-    spec = network.mapper.encoder.spec
+    spec = network.model.encoder.spec
     places = cube.wanted([band.name for band in spec.bands], may_lack=spec.has_masks)
     windows = lattice.covering(tile, cube.spec.grid(zone).lattice_origin)
     blend = Blend(tile, classes, lattice)

@@ -24,8 +24,8 @@ from sscl_geo.io.maps import (
 )
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.footprint import window_bytes
-from sscl_geo.learn.network import Mapper, mapper
+from sscl_geo.learn.footprint import model_bytes
+from sscl_geo.learn.network import Model, model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.blending import Blended
@@ -96,26 +96,26 @@ def map_unit(job: Job, unit: TileUnit) -> Evidence:
 
 
 def unit_bytes(bundle: Bundle, tile_px: int, inference: Inference) -> int:
-    """Return the most bytes that one unit holds: two strips, sums, and a window's activations."""
+    """Return the most bytes that one unit holds: two strips, sums, and the model at a window."""
     network = NetworkSpec.model_validate(bundle.network)
     classes = 0 if bundle.legend is None else len(bundle.legend.classes)
     # No strip is higher than the windows that reach into a tile.
     around = tile_px + 2 * bundle.window
     strip = around * min(around, STRIP_ROWS * bundle.window)
     inputs = COPIES * sum(2 * strip * (10 / band.gsd) ** 2 for band in network.bands)
-    activations = window_bytes(network, classes, bundle.members, bundle.window)
+    model = model_bytes(network, classes, bundle.members, bundle.window)
     # Sums and what is made of them; stored probabilities are scaled and rounded on their way.
     per_class = 10 if inference.has_probabilities else 4
-    return int(inputs + (per_class * classes + BYTES_PER_PIXEL) * tile_px**2 + activations)
+    return int(inputs + (per_class * classes + BYTES_PER_PIXEL) * tile_px**2 + model)
 
 
 @lru_cache(maxsize=1)
-def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Mapper]:
+def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Model]:
     """Load a bundle once per process; the digest is checked against its file."""
     bundle = read_card(path).replace(weights_sha256=sha256)
     legend = Legend.model_validate(bundle.legend)
     spec = NetworkSpec.model_validate(bundle.network)
-    network = mapper(spec, len(legend.classes), bundle.members)
+    network = model_of(spec, len(legend.classes), bundle.members)
     load_weights(network, read_weights(path, bundle), str(path))
     prepare_inference(network, "cuda" if has_gpu else "cpu")
     return bundle, legend, network
