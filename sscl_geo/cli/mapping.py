@@ -59,13 +59,39 @@ def baseline(
     cube: CubeOption,
     labels: Annotated[str, typer.Option(help="Labels on the cube's pixels.")],
     out: OutOption,
+    trees: Annotated[int, typer.Option(help="Number of trees.")] = 200,
+    context: Annotated[
+        list[int] | None,
+        typer.Option(help="Side in pixels of squares whose mean and spread count too; repeat."),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option(help="Keep the probability of every class.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the forest.")] = 0,
 ) -> None:
-    """Map a cube with a random forest on single pixels, to compare with."""
-    from sscl_geo.stages.baseline import make_baseline
+    """Map a cube with a random forest, to compare with or to combine."""
+    from sscl_geo.stages.baseline import ForestRequest, make_baseline
 
-    make_baseline(location(cube), location(labels), location(out), seed)
-    print(f"{out}: mapped by a random forest on pixels")
+    fields = {
+        "trees": trees, "context": context or (), "seed": seed, "has_probabilities": probabilities
+    }  # fmt: skip
+    request = parse(ForestRequest, fields, "options")
+    make_baseline(location(cube), location(labels), location(out), request)
+    print(f"{out}: mapped by a random forest")
+
+
+@app.command()
+def combine(
+    map: Annotated[  # noqa: A002
+        list[str], typer.Option("--map", help="Map with --probabilities; repeat for each.")
+    ],
+    out: OutOption,
+) -> None:
+    """Join maps of one cube, of whatever models: the mean of their probabilities."""
+    from sscl_geo.stages.combine import combine as run
+
+    run([location(path) for path in map], location(out))
+    print(f"{out}: mean of {len(map)} maps")
 
 
 @app.command()

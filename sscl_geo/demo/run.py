@@ -24,7 +24,7 @@ from sscl_geo.learn.study import Study
 from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Machines
-from sscl_geo.stages.baseline import make_baseline
+from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.ingest import IngestRequest, ingest
 from sscl_geo.stages.labels import LabelsRequest, make_labels
@@ -84,7 +84,8 @@ def run_demo(out: Path, *, size_px: int, seed: int, ranks: Ranks) -> Path:
         ingest(_ingest_request(world, urls.api), out / "cube.zarr", Machines(executor="dask"))
     with _told("labels and random forest"):
         _label(world)
-        make_baseline(out / "cube.zarr", out / "labels.zarr", out / "forest.zarr", seed)
+        request = ForestRequest(seed=seed)
+        make_baseline(out / "cube.zarr", out / "labels.zarr", out / "forest.zarr", request)
     _learn(out, seed, ranks)
     with _told("map"):
         for name in ("sscl", "random"):

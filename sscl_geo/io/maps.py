@@ -26,6 +26,7 @@ from sscl_geo.io.layout import (
     shape_of,
 )
 from sscl_geo.io.store import Store
+from sscl_geo.ops.blending import Blended
 from sscl_geo.ops.pyramid import coarser_classes, coarser_levels
 
 LANDCOVER, CONFIDENCE, SECOND, MARGIN = "landcover", "confidence", "second", "margin"
@@ -154,6 +155,21 @@ def levels(shares: np.ndarray, is_seen: np.ndarray) -> UInt8[np.ndarray, "..."]:
     scaled = shares * FULL_CONFIDENCE
     stored = np.rint(scaled, out=scaled).astype(np.uint8)
     return np.where(is_seen, stored, np.uint8(NO_CONFIDENCE))
+
+
+def layers_of(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
+    """Return the layers of a tile that probabilities decide, but these themselves."""
+    values = np.array(legend.values, np.uint8)
+
+    def classes(position: UInt8[np.ndarray, "y x"]) -> UInt8[np.ndarray, "y x"]:
+        return np.where(found.is_seen, values[position], np.uint8(UNLABELLED))
+
+    return {
+        LANDCOVER: classes(found.position),
+        CONFIDENCE: levels(found.probability, found.is_seen),
+        SECOND: classes(found.second),
+        MARGIN: levels(found.probability - found.second_probability, found.is_seen),
+    }
 
 
 def _coarser(

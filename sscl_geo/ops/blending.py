@@ -1,5 +1,6 @@
 """Overlapping windows of probabilities, blended into one tile."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,10 +71,10 @@ class Blend:
         """Return the tile, once, after its last window; of a tie the class that comes first."""
         shares, total = self._sum, self._sum.sum(axis=0)
         np.divide(shares, total, out=shares, where=total > 0)
-        return Blended(*_two_greatest(shares), shares, self._is_seen)
+        return Blended(*two_greatest(shares), shares, self._is_seen)
 
 
-def _two_greatest(
+def two_greatest(
     shares: Float32[np.ndarray, "class y x"],
 ) -> tuple[Position, Share, Position, Share]:
     """Return the positions and values of the two greatest, class by class: no copy of all."""
@@ -88,3 +89,21 @@ def _two_greatest(
         np.maximum(next_greatest, np.minimum(share, greatest), out=next_greatest)
         np.maximum(greatest, share, out=greatest)
     return position, greatest, second, next_greatest
+
+
+def mean_of(levels: Sequence[UInt8[np.ndarray, "class y x"]], full: int, nothing: int) -> Blended:
+    """Return what maps say together: at each pixel the mean over those that have seen it.
+
+    Args:
+        levels: Stored probabilities of each map.
+        full: The stored number of probability 1.
+        nothing: The stored number of a pixel that was not seen.
+    """
+    shares = np.zeros(levels[0].shape, np.float32)
+    count = np.zeros(levels[0].shape[1:], np.float32)
+    for stored in levels:
+        is_seen = stored[0] != nothing
+        shares += np.where(is_seen, stored, 0)
+        count += is_seen
+    np.divide(shares, full * count, out=shares, where=count > 0)
+    return Blended(*two_greatest(shares), shares, count > 0)

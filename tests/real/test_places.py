@@ -17,7 +17,7 @@ from sscl_geo.learn.study import Study
 from sscl_geo.plugins import shipped
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Machines
-from sscl_geo.stages.baseline import make_baseline
+from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
@@ -100,7 +100,7 @@ def report(
     east = everywhere.replace(bbox=BBox(MIDDLE, -39, -72, -38))
     make_labels(west, folder / "west.zarr")
     make_labels(east, folder / "east.zarr")
-    make_baseline(cube, folder / "west.zarr", folder / "forest.zarr", 0)
+    make_baseline(cube, folder / "west.zarr", folder / "forest.zarr", ForestRequest())
     learn([cube], [folder / "west.zarr"], folder / "model")
     make_map(cube, folder / "model", folder / "map.zarr", Machines())
     page = make_report(

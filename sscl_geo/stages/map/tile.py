@@ -8,17 +8,16 @@ import torch
 from jaxtyping import UInt8
 
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.legend import UNLABELLED, Legend
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.location import Location
 from sscl_geo.io.maps import (
-    CONFIDENCE,
     COUNTS,
-    LANDCOVER,
     MARGIN,
     PROBABILITY,
     SECOND,
+    layers_of,
     levels,
     write_layers,
 )
@@ -28,7 +27,6 @@ from sscl_geo.learn.footprint import model_bytes
 from sscl_geo.learn.network import Model, model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
-from sscl_geo.ops.blending import Blended
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.work import Evidence, TileUnit
 from sscl_geo.stages.map.inference import STRIP_ROWS, Inference, Network, blended
@@ -84,7 +82,7 @@ def map_unit(job: Job, unit: TileUnit) -> Evidence:
     lattice = checked_lattice(bundle.window, bundle.halo)
     network = Network(trained, job.temperature, job.inference)
     found = blended(cube, unit.tile.zone, unit.window, network, lattice, len(legend.classes))
-    layers = {**_layers(found, legend), **_observations(cube, unit)}
+    layers = {**layers_of(found, legend), **_observations(cube, unit)}
     if job.inference.has_probabilities:
         layers[PROBABILITY] = levels(found.shares, found.is_seen)
     pixels = int(np.count_nonzero(found.is_seen))
@@ -119,20 +117,6 @@ def _model(path: Path, sha256: str, has_gpu: bool) -> tuple[Bundle, Legend, Mode
     load_weights(network, read_weights(path, bundle), str(path))
     prepare_inference(network, "cuda" if has_gpu else "cpu")
     return bundle, legend, network
-
-
-def _layers(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
-    values = np.array(legend.values, np.uint8)
-
-    def classes(position: np.ndarray) -> Layer:
-        return np.where(found.is_seen, values[position], np.uint8(UNLABELLED))
-
-    return {
-        LANDCOVER: classes(found.position),
-        CONFIDENCE: levels(found.probability, found.is_seen),
-        SECOND: classes(found.second),
-        MARGIN: levels(found.probability - found.second_probability, found.is_seen),
-    }
 
 
 def _observations(cube: Cube, unit: TileUnit) -> dict[str, Layer]:

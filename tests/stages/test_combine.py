@@ -1,0 +1,152 @@
+"""Forests that see their surroundings, and maps that are the mean of others."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import xarray
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.ensemble import RandomForestClassifier
+
+from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.geo.grid import Window
+from sscl_geo.geo.legend import UNLABELLED
+from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.ops.blending import mean_of
+from sscl_geo.ops.context import with_context
+from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.baseline import ForestRequest, make_baseline
+from sscl_geo.stages.combine import combine
+from sscl_geo.stages.map import make_map
+from sscl_geo.stages.map.inference import Inference
+from tests.drawn_maps import draw_map, drawn
+
+CONTEXT, TREES = (3, 9), 12
+
+
+class Maps(NamedTuple):
+    network: Path
+    forest: Path
+    mean: Path
+
+
+@pytest.fixture(scope="module")
+def maps(learned: Any, tmp_path_factory: pytest.TempPathFactory) -> Maps:
+    folder = tmp_path_factory.mktemp("combined")
+    made = Maps(*(folder / f"{name}.zarr" for name in Maps._fields))
+    asked = Inference(has_probabilities=True)
+    make_map(learned.cube, learned.model, made.network, Machines(), inference=asked)
+    run(
+        *("baseline", "--cube", learned.cube, "--labels", learned.labels, "--out", made.forest),
+        *("--context", CONTEXT[0], "--context", CONTEXT[1], "--trees", TREES),
+        *("--seed", 3, "--probabilities"),
+    )
+    run("combine", "--map", made.network, "--map", made.forest, "--out", made.mean)
+    return made
+
+
+def run(*words: object) -> None:
+    subprocess.run([sys.executable, "-m", "sscl_geo.cli", *map(str, words)], check=True)
+
+
+def layers(path: Path) -> Any:
+    return xarray.open_zarr(path, group="epsg32633/r10m", mask_and_scale=False)
+
+
+@given(
+    st.lists(arrays(np.uint8, (3, 2, 4), elements=st.integers(0, 200)), min_size=1, max_size=4),
+    st.data(),
+)
+def test_a_pixel_has_the_mean_of_those_that_saw_it(
+    levels: list[np.ndarray], data: st.DataObject
+) -> None:
+    seen = data.draw(arrays(np.bool_, (len(levels), 2, 4)))
+    stored = [
+        np.where(mask, one, 255).astype(np.uint8) for one, mask in zip(levels, seen, strict=True)
+    ]
+    found = mean_of(stored, 200, 255)
+    assert np.array_equal(found.is_seen, seen.any(0))
+    for y, x in np.ndindex(2, 4):
+        known = [one[:, y, x] / 200 for one, mask in zip(levels, seen, strict=True) if mask[y, x]]
+        expected = np.mean(known, 0) if known else np.zeros(3)
+        assert found.shares[:, y, x] == pytest.approx(expected, abs=1e-6)
+        assert found.probability[y, x] == pytest.approx(expected.max(), abs=1e-6)
+
+
+def test_a_combined_map_is_the_mean_and_its_greatest(maps: Maps) -> None:
+    one, two, mean = (layers(path).probability.values.astype(int) for path in maps)
+    seen = (one[0] != 255) & (two[0] != 255)
+    assert seen.mean() > 0.5
+    assert (one != two).any()
+    assert np.abs(2 * mean - one - two)[:, seen].max() <= 1
+    assert (layers(maps.mean).landcover.values[(one[0] == 255) & (two[0] == 255)] == 0).all()
+    legend = Classes.open(maps.mean, "map").legend
+    told = np.array(legend.values)[(one + two).argmax(0)]
+    assert (layers(maps.mean).landcover.values == told)[seen].all()
+    confidence = layers(maps.mean).confidence.values
+    assert np.array_equal(confidence[seen], mean.max(0)[seen])
+    assert not np.array_equal(layers(maps.network).landcover.values, told)
+
+
+def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
+    maps: Maps, learned: Any
+) -> None:
+    cube, labels = Cube.open(learned.cube), Classes.open(learned.labels, "labels")
+    (grid,) = cube.spec.grids
+    assert len(grid.tiles) > 1
+    whole = Window(0, 0, *grid.shape)
+    places = cube.wanted([band.name for band in cube.bands()])
+    planes = [
+        plane.repeat(grid.shape[0] // len(plane), 0).repeat(grid.shape[0] // len(plane), 1)
+        for time in range(len(cube.spec.periods))
+        for stored in cube.read(grid.zone, time, places, whole).values()
+        for plane in stored
+    ]
+    features = with_context(np.stack(planes).astype(np.float32), CONTEXT)
+    samples, classes = [], []
+    for tile in grid.tiles:
+        rows, columns = grid.window(tile).slices
+        reference = labels.read(grid.zone, grid.window(tile))
+        samples.append(features[:, rows, columns][:, reference != UNLABELLED].T)
+        classes.append(reference[reference != UNLABELLED])
+    forest = RandomForestClassifier(TREES, random_state=3, n_jobs=-1)
+    forest.fit(np.concatenate(samples), np.concatenate(classes))
+    expected = forest.predict_proba(features.reshape(len(features), -1).T)
+    found = layers(maps.forest).probability.values
+    seen = found[0] != 255
+    told = found[labels.legend.indices(forest.classes_)].reshape(len(forest.classes_), -1).T
+    gap = np.abs(told / 200 - expected).max(1).reshape(grid.shape)
+    # Sums of windows begin elsewhere, which moves some by a rounding over a tree's threshold.
+    assert (gap[seen] <= 0.0026).mean() > 0.995
+    assert gap[seen].max() < 0.05
+
+
+def test_the_same_command_goes_on_and_another_is_refused(maps: Maps) -> None:
+    combine([maps.network, maps.forest], maps.mean)
+    with pytest.raises(PlanConflictError, match="made by another plan: maps"):
+        combine([maps.forest, maps.network], maps.mean)
+
+
+def test_what_cannot_be_combined_is_told_and_leaves_nothing(
+    maps: Maps, learned: Any, tmp_path: Path
+) -> None:
+    make_baseline(learned.cube, learned.labels, tmp_path / "bare.zarr", ForestRequest(trees=2))
+    (grid,) = Classes.open(maps.network, "map").grids
+    other = draw_map(tmp_path / "other.zarr", [grid], drawn(np.full(grid.shape, 10)))
+    out = tmp_path / "out.zarr"
+    wrong = {
+        "two maps or more, each once": [maps.network, maps.network],
+        "keeps no probabilities": [maps.network, tmp_path / "bare.zarr"],
+        "other.zarr: keeps no": [maps.network, other],
+    }
+    for cause, paths in wrong.items():
+        with pytest.raises(InvalidInputError, match=cause):
+            combine(paths, out)
+    with pytest.raises(InvalidInputError, match="two maps or more"):
+        combine([maps.mean], out)
+    assert not out.exists()
