@@ -86,12 +86,16 @@ def combine(
         list[str], typer.Option("--map", help="Map with --probabilities; repeat for each.")
     ],
     out: OutOption,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
 ) -> None:
     """Join maps of one cube, of whatever models: the mean of their probabilities."""
     from sscl_geo.stages.combine import combine as run
 
-    run([location(path) for path in map], location(out))
-    print(f"{out}: mean of {len(map)} maps")
+    machines = machines_of(executor, workers, dask)
+    summary = run([location(path) for path in map], location(out), machines)
+    print(f"{out}: {summary.done} tiles combined ({summary.now} now), {summary.empty} without data")
 
 
 @app.command()

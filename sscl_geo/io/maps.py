@@ -158,16 +158,16 @@ def levels(shares: np.ndarray, is_seen: np.ndarray) -> UInt8[np.ndarray, "..."]:
 
 
 def layers_of(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
-    """Return the layers of a tile that probabilities decide, but these themselves."""
+    """Return the layers of a tile that probabilities decide, all but these themselves.
+
+    Where only one class has a probability above 0, there is no second.
+    """
     values = np.array(legend.values, np.uint8)
-
-    def classes(position: UInt8[np.ndarray, "y x"]) -> UInt8[np.ndarray, "y x"]:
-        return np.where(found.is_seen, values[position], np.uint8(UNLABELLED))
-
+    has_second = found.is_seen & (found.second_probability > 0)
     return {
-        LANDCOVER: classes(found.position),
+        LANDCOVER: np.where(found.is_seen, values[found.position], np.uint8(UNLABELLED)),
         CONFIDENCE: levels(found.probability, found.is_seen),
-        SECOND: classes(found.second),
+        SECOND: np.where(has_second, values[found.second], np.uint8(UNLABELLED)),
         MARGIN: levels(found.probability - found.second_probability, found.is_seen),
     }
 

@@ -1,18 +1,21 @@
 """What a user would do without us: a random forest, trained on the same labels."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 from pydantic import Field, JsonValue, PositiveInt
 from sklearn.ensemble import RandomForestClassifier
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.grid import Grid, Tile, Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.maps import (
     MARGIN,
@@ -25,11 +28,14 @@ from sscl_geo.io.maps import (
     write_coverage,
     write_layers,
 )
-from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, read_plan
+from sscl_geo.io.statistics import sensor_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.ops.blending import Blended, two_greatest
 from sscl_geo.ops.context import with_context
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.work import Outcome
 
 VERSION = 3
 ROWS = 256
@@ -45,13 +51,15 @@ class ForestRequest(Frozen):
     Attributes:
         trees: Number of trees.
         context: Sides in pixels of squares whose mean and spread are features too.
+        pixels: Most labelled pixels of a tile that it learns from, drawn by the seed.
         seed: Seed of the forest.
         has_probabilities: Whether the map keeps the probability of every class.
     """
 
     trees: int = Field(default=200, ge=1)
     context: tuple[PositiveInt, ...] = ()
-    seed: int = Field(default=0, ge=0)
+    pixels: int = Field(default=100_000, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     has_probabilities: bool = False
 
     @property
@@ -63,13 +71,15 @@ class ForestRequest(Frozen):
 def make_baseline(
     cube_path: AnyLocation, labels_path: AnyLocation, out: AnyLocation, request: ForestRequest
 ) -> None:
-    """Map a cube with a random forest on its bands at each pixel, all periods side by side.
+    """Map a cube with a random forest on its bands, all periods side by side.
 
     Bands coarser than 10 m are repeated. Pixels with a missing band take part with the stored
-    nodata value, as they would in a user's array. Nothing stands at `out` unless it is whole.
+    nodata value, as they would in a user's array; squares around a pixel leave it out. Nothing
+    stands at `out` unless it is whole.
 
     Raises:
-        InvalidInputError: Cube and labels lie on different grids, or `out` is something else.
+        InvalidInputError: Cube and labels lie on different grids, nothing is labelled, a label is
+            not the legend's, or `out` is something else.
         PlanConflictError: Another command made what stands at `out`.
     """
     cube, labels = Cube.open(cube_path), Classes.open(labels_path, "labels")
@@ -97,9 +107,8 @@ def make_baseline(
     attributes = {"title": "Land cover by a random forest"}
     layout = map_layout(cube.spec.grids, labels.legend, attributes, extra)
     job = _Job(cube, labels, request)
-    keys = [tile.key for grid in cube.spec.grids for tile in grid.tiles]
-    tiles: list[dict[str, JsonValue]] = [{"key": key, "status": "done"} for key in keys]
-    tables = {TILES: records_table(tiles), **cube.scenes}
+    sources = json.dumps({"cube": str(cube.path.resolve())}).encode()
+    tables = {SOURCES: sources, **cube.scenes}
     Store.create(out, plan, layout, tables, partial(_fill, job, _trained(job)))
 
 
@@ -110,34 +119,63 @@ class _Job(NamedTuple):
 
 
 def _trained(job: _Job) -> RandomForestClassifier:
-    samples, classes = [], []
-    for grid in job.cube.spec.grids:
-        for tile in grid.tiles:
-            for window in _strips(grid.window(tile)):
-                reference = job.labels.read(grid.zone, window)
-                chosen = reference != UNLABELLED
-                if chosen.any():
-                    samples.append(_features(job, grid, window)[:, chosen].T)
-                    classes.append(reference[chosen])
+    parts = [
+        part
+        for number, (grid, tile) in enumerate(_tiles(job.cube))
+        for part in _labelled(job, grid, grid.window(tile), number)
+    ]
+    if not parts:
+        raise InvalidInputError(f"{job.labels.path}: no labelled pixel lies on the cube")
+    samples, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    del parts
     forest = RandomForestClassifier(job.request.trees, random_state=job.request.seed, n_jobs=-1)
-    return forest.fit(np.concatenate(samples), np.concatenate(classes))
+    return forest.fit(samples, classes)
+
+
+def _tiles(cube: Cube) -> Iterator[tuple[Grid, Tile]]:
+    for grid in cube.spec.grids:
+        for tile in grid.tiles:
+            yield grid, tile
+
+
+def _labelled(
+    job: _Job, grid: Grid, window: Window, number: int
+) -> Iterator[tuple[Float32[np.ndarray, "pixel feature"], UInt8[np.ndarray, " pixel"]]]:
+    """Yield features and classes of a tile's labelled pixels, strip by strip."""
+    reference = job.labels.read(grid.zone, window)
+    job.labels.legend.check(reference, job.labels.path)
+    places = np.flatnonzero(reference != UNLABELLED)
+    if len(places) > job.request.pixels:
+        drawn = np.random.default_rng([job.request.seed, number])
+        places = drawn.choice(places, job.request.pixels, replace=False)
+    chosen = np.zeros(reference.shape, np.bool_)
+    chosen.ravel()[places] = True
+    for strip in _strips(window):
+        rows = slice(strip.y - window.y, strip.y - window.y + strip.height)
+        if chosen[rows].any():
+            yield _features(job, grid, strip)[:, chosen[rows]].T, reference[rows][chosen[rows]]
 
 
 def _fill(job: _Job, forest: RandomForestClassifier, store: Store) -> None:
-    legend = job.labels.legend
+    ledger = Ledger(journal(store.path))
+    for grid, tile in _tiles(job.cube):
+        window = grid.window(tile)
+        shares = np.concatenate(
+            [_probabilities(job, forest, grid, strip) for strip in _strips(window)], 1
+        )
+        found = Blended(*two_greatest(shares), shares, _is_seen(job.cube, grid, window))
+        layers = layers_of(found, job.labels.legend)
+        if job.request.has_probabilities:
+            layers[PROBABILITY] = levels(shares, found.is_seen)
+        checksums: JsonValue = {**write_layers(store, tile, window, layers)}
+        status: Literal["done", "empty"] = "done" if found.is_seen.any() else "empty"
+        evidence = {"empty": status == "empty", "checksums": checksums}
+        ledger.append(Outcome(key=tile.key, status=status, evidence=evidence))
+    ledger.flush()
     for grid in job.cube.spec.grids:
-        for tile in grid.tiles:
-            window = grid.window(tile)
-            shares = np.concatenate(
-                [_probabilities(job, forest, grid, strip) for strip in _strips(window)], 1
-            )
-            found = Blended(*two_greatest(shares), shares, _is_seen(job.cube, grid, window))
-            layers = layers_of(found, legend)
-            if job.request.has_probabilities:
-                layers[PROBABILITY] = levels(shares, found.is_seen)
-            write_layers(store, tile, window, layers)
         finish_levels(store, grid)
-        write_coverage(store, grid, {tile.key: "done" for tile in grid.tiles})
+        write_coverage(store, grid, {key: one.status for key, one in ledger.outcomes.items()})
+    store.put(TILES, records_table([one.record for one in ledger.outcomes.values()]))
 
 
 def _strips(window: Window) -> Iterator[Window]:
@@ -151,7 +189,8 @@ def _probabilities(
 ) -> Float32[np.ndarray, "class y x"]:
     """Return the probability of every class of the legend, 0 for one that no label taught."""
     features = _features(job, grid, window)
-    found = forest.predict_proba(features.reshape(len(features), -1).T)
+    pixels = np.ascontiguousarray(features.reshape(len(features), -1).T)
+    found = forest.predict_proba(pixels)
     shares = np.zeros((len(job.labels.legend.classes), window.height * window.width), np.float32)
     shares[job.labels.legend.indices(forest.classes_)] = found.T
     return shares.reshape(-1, window.height, window.width)
@@ -161,14 +200,18 @@ def _features(job: _Job, grid: Grid, window: Window) -> Float32[np.ndarray, "fea
     """Return the stored numbers of all bands and periods, and of the squares around."""
     cube, context = job.cube, job.request.context
     around = _around(window, grid, job.request.reach)
-    planes = []
+    planes, valid = [], []
     places = cube.wanted([band.name for band in cube.bands()])
+    nodata = {band.place.key: sensor_of(band.name).nodata for band in cube.bands()}
     for time in range(len(cube.spec.periods)):
-        for stored in cube.read(grid.zone, time, places, around).values():
+        for key, stored in cube.read(grid.zone, time, places, around).items():
             factor = around.height // stored.shape[1]
-            planes.append(np.repeat(np.repeat(stored, factor, 1), factor, 2).astype(np.float32))
+            fine = np.repeat(np.repeat(stored, factor, 1), factor, 2)
+            planes.append(fine.astype(np.float32))
+            valid.append(fine != nodata[key])
     inner = window._replace(y=window.y - around.y, x=window.x - around.x)
-    return with_context(np.concatenate(planes), context)[:, *inner.slices]
+    described = with_context(np.concatenate(planes), context, np.concatenate(valid))
+    return described[:, *inner.slices]
 
 
 def _around(window: Window, grid: Grid, reach: int) -> Window:

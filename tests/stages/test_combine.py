@@ -1,5 +1,6 @@
 """Forests that see their surroundings, and maps that are the mean of others."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import xarray
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import RandomForestClassifier
 
-from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.errors import HolesError, InvalidInputError, PlanConflictError
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.statistics import sensor_of
 from sscl_geo.ops.blending import mean_of
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.work import Machines
@@ -24,6 +27,7 @@ from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.combine import combine
 from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference
+from sscl_geo.stages.upkeep import status, verify
 from tests.drawn_maps import draw_map, drawn
 
 CONTEXT, TREES = (3, 9), 12
@@ -107,7 +111,9 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
         for stored in cube.read(grid.zone, time, places, whole).values()
         for plane in stored
     ]
-    features = with_context(np.stack(planes).astype(np.float32), CONTEXT)
+    stacked = np.stack(planes).astype(np.float32)
+    nodata = [sensor_of(band.name).nodata for band in cube.bands()] * len(cube.spec.periods)
+    features = with_context(stacked, CONTEXT, stacked != np.array(nodata)[:, None, None])
     samples, classes = [], []
     for tile in grid.tiles:
         rows, columns = grid.window(tile).slices
@@ -126,10 +132,23 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
     assert gap[seen].max() < 0.05
 
 
+@pytest.mark.parametrize("name", ["forest", "mean"])
+def test_a_damaged_tile_of_either_is_found(maps: Maps, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "map.zarr"
+    shutil.copytree(getattr(maps, name), path)
+    (grid,) = Classes.open(path, "map").grids
+    assert status(path).counts["waiting"] == 0
+    assert verify(path) >= len(grid.tiles)
+    array = zarr.open_array(path, path="epsg32633/r10m/second", mode="r+")
+    array[0, 0] += 1
+    with pytest.raises(HolesError, match="epsg32633/0/0"):
+        verify(path)
+
+
 def test_the_same_command_goes_on_and_another_is_refused(maps: Maps) -> None:
-    combine([maps.network, maps.forest], maps.mean)
+    assert combine([maps.network, maps.forest], maps.mean, Machines()).now == 0
     with pytest.raises(PlanConflictError, match="made by another plan: maps"):
-        combine([maps.forest, maps.network], maps.mean)
+        combine([maps.forest, maps.network], maps.mean, Machines())
 
 
 def test_what_cannot_be_combined_is_told_and_leaves_nothing(
@@ -142,11 +161,11 @@ def test_what_cannot_be_combined_is_told_and_leaves_nothing(
     wrong = {
         "two maps or more, each once": [maps.network, maps.network],
         "keeps no probabilities": [maps.network, tmp_path / "bare.zarr"],
-        "other.zarr: keeps no": [maps.network, other],
+        "was not made of the cube of": [maps.network, other],
     }
     for cause, paths in wrong.items():
         with pytest.raises(InvalidInputError, match=cause):
-            combine(paths, out)
+            combine(paths, out, Machines())
     with pytest.raises(InvalidInputError, match="two maps or more"):
-        combine([maps.mean], out)
+        combine([maps.mean], out, Machines())
     assert not out.exists()

@@ -13,15 +13,14 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
+from sscl_geo.io.finishing import finish_map
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, local_path
-from sscl_geo.io.maps import finish_levels, map_layout, write_coverage
+from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
-from sscl_geo.io.publish.classes import publish_landcover
 from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.stage import Summary, execute
@@ -31,7 +30,7 @@ from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 
 __all__ = ["Inference", "make_map"]
 
-VERSION = 3
+VERSION = 4
 
 
 def make_map(
@@ -186,8 +185,4 @@ def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
     states = {outcome.key: outcome.status for outcome in outcomes}
-    for grid in grids:
-        finish_levels(store, grid)
-        write_coverage(store, grid, states)
-        publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
-    store.put(TILES, records_table([outcome.record for outcome in outcomes]))
+    finish_map(store, grids, legend, states, [outcome.record for outcome in outcomes])
