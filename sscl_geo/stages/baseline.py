@@ -102,6 +102,9 @@ def make_baseline(
     existing = read_plan(out)
     if existing is not None:
         existing.check(plan, out)
+        outcomes = Ledger(journal(out)).outcomes
+        if any(one.status == "failed" for one in outcomes.values()):
+            raise InvalidInputError(f"{out}: tiles are damaged; delete it, and make it again")
         return
     extra = (SECOND, MARGIN, *([PROBABILITY] if request.has_probabilities else []))
     attributes = {"title": "Land cover by a random forest"}

@@ -133,16 +133,25 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
 
 
 @pytest.mark.parametrize("name", ["forest", "mean"])
-def test_a_damaged_tile_of_either_is_found(maps: Maps, name: str, tmp_path: Path) -> None:
+def test_a_damaged_tile_of_either_is_found(
+    maps: Maps, learned: Any, name: str, tmp_path: Path
+) -> None:
     path = tmp_path / "map.zarr"
     shutil.copytree(getattr(maps, name), path)
     (grid,) = Classes.open(path, "map").grids
     assert status(path).counts["waiting"] == 0
     assert verify(path) >= len(grid.tiles)
     array = zarr.open_array(path, path="epsg32633/r10m/second", mode="r+")
-    array[0, 0] += 1
+    array[:1, :1] = 99
     with pytest.raises(HolesError, match="epsg32633/0/0"):
         verify(path)
+    if name == "forest":
+        request = ForestRequest(trees=TREES, context=CONTEXT, seed=3, has_probabilities=True)
+        with pytest.raises(InvalidInputError, match="tiles are damaged; delete it"):
+            make_baseline(learned.cube, learned.labels, path, request)
+    else:
+        assert combine([maps.network, maps.forest], path, Machines()).now == 1
+        assert verify(path) >= len(grid.tiles)
 
 
 def test_the_same_command_goes_on_and_another_is_refused(maps: Maps) -> None:
