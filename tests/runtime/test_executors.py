@@ -125,6 +125,15 @@ def test_a_local_cluster_takes_nobody_without_its_certificate() -> None:
                 Client(stranger, timeout=2, set_as_default=False)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.cluster
+def test_no_client_is_that_of_whatever_else_this_process_computes() -> None:
+    outcomes = dask_executor.execute(fate, UNITS[:2], Machines(executor="dask", workers=1))
+    with contextlib.closing(outcomes):  # type: ignore[type-var]
+        next(outcomes)
+        with pytest.raises(ValueError, match="No clients found"):
+            Client.current()  # type: ignore[no-untyped-call]
+
+
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 1)
     with socket.socket() as probe:

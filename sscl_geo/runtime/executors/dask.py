@@ -122,7 +122,8 @@ def _ended(client: Client, futures: list[Future[Outcome]]) -> list[Future[Outcom
     missing_since = None
     while True:
         try:
-            return list(wait(futures, POLL_SECONDS, "FIRST_COMPLETED").done)
+            with client.as_current():
+                return list(wait(futures, POLL_SECONDS, "FIRST_COMPLETED").done)
         except TimeoutError:
             has_worker = bool(client.scheduler_info(n_workers=-1)["workers"])
             missing_since = None if has_worker else missing_since or time.monotonic()
@@ -195,12 +196,12 @@ def _client(machines: Machines) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",
                 security=Security.temporary(),
             ) as cluster,
-            Client(cluster) as client,
+            Client(cluster, set_as_default=False) as client,
         ):
             yield client
         return
     try:
-        client = Client(machines.address, timeout=CONNECT_SECONDS)
+        client = Client(machines.address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         cause = brief(error)
         raise InvalidInputError(
