@@ -33,7 +33,7 @@ def _study(name: str, seed: int | None) -> "Study":
     from sscl_geo.learn.study import Study
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", name, "--study"))
-    return numbers if seed is None else numbers.replace(seed=seed)
+    return numbers if seed is None else parse(Study, {**dict(numbers), "seed": seed}, "options")
 
 
 @app.command()

@@ -18,7 +18,7 @@ StudyOption = Annotated[
     str, typer.Option(help="Study (name or YAML): every number of the training.")
 ]
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, help="Seed of everything drawn; default: the study's.")
+    int | None, typer.Option(help="Seed of everything drawn; default: the study's.")
 ]
 RanksOption = Annotated[
     int, typer.Option(help="Ray Train workers; 0 trains in this process, without Ray.")

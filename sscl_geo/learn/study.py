@@ -88,7 +88,7 @@ class Study(Frozen):
     finetune: FinetuneStudy
     window: int = 256
     halo: int = 32
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     def network(self, bands: tuple[BandInput, ...], gsd: int) -> NetworkSpec:
         """Return the network of this study on some inputs.

@@ -64,6 +64,15 @@ def test_an_ensemble_is_calibrated_as_a_model_is(
         ensemble([learned.model, tmp_path / "both"], tmp_path / "out")
 
 
+def test_a_seed_below_zero_is_told_in_one_line(learned: Any, tmp_path: Path) -> None:
+    words = ["finetune", "--cube", str(learned.cube), "--seed", "-1", "--out", str(tmp_path / "m")]
+    command = [sys.executable, "-m", "sscl_geo.cli", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: options: seed: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_what_makes_no_ensemble_is_told_and_leaves_nothing(
     learned: Any, another: Path, tmp_path: Path
 ) -> None:
