@@ -59,6 +59,7 @@ class Told(Frozen):
         interval: Days of the imagery, without the last.
         sensors: Names of the sensors.
         model: What the model was; empty for a map without one.
+        maps: What made the maps of which it is the mean; none for a map that is no mean.
         license: SPDX identifier, or `other`.
     """
 
@@ -68,6 +69,7 @@ class Told(Frozen):
     interval: Period
     sensors: tuple[str, ...]
     model: dict[str, JsonValue] = Field(default_factory=dict)
+    maps: tuple[JsonValue, ...] = ()
     license: str = "other"
 
 
@@ -282,6 +284,8 @@ def _lineage(told: Told) -> str:
     members = told.model.get("members", 1)
     networks = "a network" if members == 1 else f"{members} networks"
     named = f" by {networks} of architecture {told.model['architecture']}" if told.model else ""
+    if told.maps:
+        named = f" as the mean of the probabilities of {len(told.maps)} maps"
     digest = told.model.get("weights_sha256", "")
     weights = f", weights sha256 {digest}" if digest else ""
     return f"Classified{named} from {', '.join(told.sensors)}{weights}."

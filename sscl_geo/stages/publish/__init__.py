@@ -255,6 +255,7 @@ def _told(job: _Job, mapped: Classes) -> Told:
             "interval": content["interval"],
             "sensors": content["sensors"],
             "model": content.get("model", {}),
+            "maps": content.get("maps", ()),
         }
     )
 
