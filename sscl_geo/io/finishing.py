@@ -1,6 +1,6 @@
 """What a map's last command writes once all tiles are there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
@@ -17,7 +17,6 @@ def finish_map(
     store: Store,
     grids: tuple[Grid, ...],
     legend: Legend,
-    states: Mapping[str, str],
     records: Sequence[dict[str, JsonValue]],
 ) -> None:
     """Write the coarser levels, the coverage, a COG of each zone, and the table of tiles.
@@ -26,9 +25,9 @@ def finish_map(
         store: The map.
         grids: Its grids.
         legend: Its legend.
-        states: The status of each tile's unit, by key.
-        records: What each unit told, as rows of the table.
+        records: The key and status of each tile's unit, and what it told, as rows of the table.
     """
+    states = {str(record["key"]): str(record["status"]) for record in records}
     for grid in grids:
         finish_levels(store, grid)
         write_coverage(store, grid, states)

@@ -157,8 +157,10 @@ def levels(shares: np.ndarray, is_seen: np.ndarray) -> UInt8[np.ndarray, "..."]:
     return np.where(is_seen, stored, np.uint8(NO_CONFIDENCE))
 
 
-def layers_of(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..."]]:
-    """Return the layers of a tile that probabilities decide, all but these themselves.
+def layers_of(
+    found: Blended, legend: Legend, *, has_probabilities: bool
+) -> dict[str, UInt8[np.ndarray, "..."]]:
+    """Return the layers of a tile that probabilities decide, and these themselves if wanted.
 
     Where only one class has a probability above 0, there is no second.
     """
@@ -169,6 +171,7 @@ def layers_of(found: Blended, legend: Legend) -> dict[str, UInt8[np.ndarray, "..
         CONFIDENCE: levels(found.probability, found.is_seen),
         SECOND: np.where(has_second, values[found.second], np.uint8(UNLABELLED)),
         MARGIN: levels(found.probability - found.second_probability, found.is_seen),
+        **({PROBABILITY: levels(found.shares, found.is_seen)} if has_probabilities else {}),
     }
 
 

@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy.ndimage import uniform_filter
 
+LEFT_OVER = 0.5
+"""Fewer pixels of a square than this are what rounding leaves of those that went out of it."""
+
 
 def with_context(
     planes: Float32[np.ndarray, "plane y x"],
@@ -27,8 +30,7 @@ def with_context(
         square = uniform_filter(known * known, window, mode="mirror")
         if is_valid is not None:
             share = uniform_filter(is_valid.astype(np.float32), window, mode="mirror")
-            # Less than half a pixel is what is left of sums that went out of the square.
-            has_any = share * side**2 > 0.5  # noqa: PLR2004
+            has_any = share * side**2 > LEFT_OVER
             mean, square = (
                 np.divide(part, share, out=np.zeros_like(part), where=has_any)
                 for part in (mean, square)

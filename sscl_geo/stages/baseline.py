@@ -23,7 +23,6 @@ from sscl_geo.io.maps import (
     SECOND,
     finish_levels,
     layers_of,
-    levels,
     map_layout,
     write_coverage,
     write_layers,
@@ -167,9 +166,9 @@ def _fill(job: _Job, forest: RandomForestClassifier, store: Store) -> None:
             [_probabilities(job, forest, grid, strip) for strip in _strips(window)], 1
         )
         found = Blended(*two_greatest(shares), shares, _is_seen(job.cube, grid, window))
-        layers = layers_of(found, job.labels.legend)
-        if job.request.has_probabilities:
-            layers[PROBABILITY] = levels(shares, found.is_seen)
+        layers = layers_of(
+            found, job.labels.legend, has_probabilities=job.request.has_probabilities
+        )
         checksums: JsonValue = {**write_layers(store, tile, window, layers)}
         status: Literal["done", "empty"] = "done" if found.is_seen.any() else "empty"
         evidence = {"empty": status == "empty", "checksums": checksums}

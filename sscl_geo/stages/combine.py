@@ -23,7 +23,6 @@ from sscl_geo.io.maps import (
     layer_path,
     layers_of,
     level_name,
-    levels,
     map_layout,
     write_layers,
 )
@@ -93,8 +92,7 @@ def combine_unit(job: Job, unit: TileUnit) -> Evidence:
     path = layer_path(unit.tile.zone, PROBABILITY)
     stored = [one.store.read(path, (), unit.window) for one in maps]
     found = mean_of(stored, FULL_CONFIDENCE, NO_CONFIDENCE)
-    layers = layers_of(found, maps[0].legend)
-    layers[PROBABILITY] = levels(found.shares, found.is_seen)
+    layers = layers_of(found, maps[0].legend, has_probabilities=True)
     pixels = int(np.count_nonzero(found.is_seen))
     return {
         "empty": pixels == 0,
@@ -178,5 +176,4 @@ def _store(out: AnyLocation, plan: Plan, first: Classes) -> Store:
 def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
-    states = {outcome.key: outcome.status for outcome in outcomes}
-    finish_map(store, grids, legend, states, [outcome.record for outcome in outcomes])
+    finish_map(store, grids, legend, [outcome.record for outcome in outcomes])

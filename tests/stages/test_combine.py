@@ -1,5 +1,6 @@
 """Forests that see their surroundings, and maps that are the mean of others."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sscl_geo.errors import HolesError, InvalidInputError, PlanConflictError
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.location import location
 from sscl_geo.io.statistics import sensor_of
 from sscl_geo.ops.blending import mean_of
 from sscl_geo.ops.context import with_context
@@ -27,6 +29,7 @@ from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.combine import combine
 from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference
+from sscl_geo.stages.publish import PublishRequest, publish
 from sscl_geo.stages.upkeep import status, verify
 from tests.drawn_maps import draw_map, drawn
 
@@ -152,6 +155,13 @@ def test_a_damaged_tile_of_either_is_found(
     else:
         assert combine([maps.network, maps.forest], path, Machines()).now == 1
         assert verify(path) >= len(grid.tiles)
+
+
+def test_a_published_mean_says_what_it_is(maps: Maps, tmp_path: Path) -> None:
+    publish(PublishRequest(map=location(maps.mean)), tmp_path / "product", Machines())
+    (item,) = (tmp_path / "product" / "items").glob("*.json")
+    told = json.loads(item.read_text())["properties"]["processing:lineage"]
+    assert told.startswith("Classified as the mean of the probabilities of 2 maps from ")
 
 
 def test_the_same_command_goes_on_and_another_is_refused(maps: Maps) -> None:

@@ -184,5 +184,4 @@ def _attributes(plan: Plan) -> dict[str, JsonValue]:
 def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
-    states = {outcome.key: outcome.status for outcome in outcomes}
-    finish_map(store, grids, legend, states, [outcome.record for outcome in outcomes])
+    finish_map(store, grids, legend, [outcome.record for outcome in outcomes])

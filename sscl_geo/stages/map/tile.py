@@ -18,7 +18,6 @@ from sscl_geo.io.maps import (
     PROBABILITY,
     SECOND,
     layers_of,
-    levels,
     write_layers,
 )
 from sscl_geo.io.store import Store
@@ -82,9 +81,8 @@ def map_unit(job: Job, unit: TileUnit) -> Evidence:
     lattice = checked_lattice(bundle.window, bundle.halo)
     network = Network(trained, job.temperature, job.inference)
     found = blended(cube, unit.tile.zone, unit.window, network, lattice, len(legend.classes))
-    layers = {**layers_of(found, legend), **_observations(cube, unit)}
-    if job.inference.has_probabilities:
-        layers[PROBABILITY] = levels(found.shares, found.is_seen)
+    decided = layers_of(found, legend, has_probabilities=job.inference.has_probabilities)
+    layers = {**decided, **_observations(cube, unit)}
     pixels = int(np.count_nonzero(found.is_seen))
     return {
         "empty": pixels == 0,
