@@ -32,9 +32,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.inputs import BandInput, limits
 from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
-from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
+from sscl_geo.learn.fit import Metrics, Phase, fit
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import core, unifeat
+from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.supervised import Finetune

@@ -29,9 +29,10 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import decoded
 from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
-from sscl_geo.learn.fit import Phase, Schedule, fit
+from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.pretext import core
+from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.gangs.local import LocalRank

@@ -6,87 +6,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from sscl_geo.errors import InvalidInputError, TrainingError
-from sscl_geo.frozen import Frozen
-from sscl_geo.learn.batches import ALIGNMENT, Batch, parts_of
+from sscl_geo.errors import TrainingError
+from sscl_geo.learn.batches import Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 from sscl_geo.learn.gather import total_over_ranks
+from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.stopping import Best, Validation
 from sscl_geo.learn.tuning import computes_bfloat16
 
 Metrics = dict[str, float | int | str]
-SMALLEST_SHARE = 2
-"""Batch norm needs two samples."""
-
 AHEAD = 2
 """Batches that are drawn ahead of the one in use."""
-
-
-class Schedule(Frozen):
-    """How long and how fast a phase learns.
-
-    Attributes:
-        epochs: Number of epochs; there is a checkpoint after each.
-        steps: Optimiser steps per epoch.
-        batch: Samples per step over all ranks.
-        patch: Side of a patch in pixels of the network.
-        learning_rate: Peak rate of AdamW.
-        head_learning_rate: Peak rate of new heads; `learning_rate` if None.
-        weight_decay: Decoupled weight decay of AdamW.
-        precision: Type in which convolutions compute; losses and weights stay in float32. `auto` is
-            bfloat16 where the device computes in it and float32 elsewhere, where bfloat16 would be
-            emulated, and slower than either.
-        warmup: Share of all steps over which the rate rises from 0; it then falls as a half cosine.
-        accumulate: Parts in which a batch is computed, for less memory; the loss is the mean of
-            theirs, so contrast sees only the samples of its part.
-    """
-
-    epochs: int = Field(ge=1)
-    steps: int = Field(ge=1)
-    batch: int = Field(ge=2)
-    patch: int = Field(ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    head_learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    accumulate: int = Field(default=1, ge=1)
-
-    @property
-    def total(self) -> int:
-        """Number of steps of all epochs."""
-        return self.epochs * self.steps
-
-    def check(self, ranks: int) -> None:
-        """Let only numbers of ranks train that share a batch evenly, two samples or more each.
-
-        Raises:
-            InvalidInputError: The batch does not divide so, or the patch is odd.
-        """
-        share, rest = divmod(self.batch, max(ranks, 1) * self.accumulate)
-        if rest or share < SMALLEST_SHARE or self.patch % ALIGNMENT:
-            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
-            raise InvalidInputError(
-                f"batch {self.batch} of patches of {self.patch} px on {ranks} ranks{parts}: the "
-                "batch must be a multiple of the ranks (and parts) with two samples or more each, "
-                "and the patch even"
-            )
-
-    def rate(self, step: int) -> float:
-        """Return the share of the peak rate at a step."""
-        rising = max(int(self.warmup * self.total), 1)
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.total - rising, 1)))
 
 
 @runtime_checkable
@@ -187,60 +125,73 @@ class _Run(NamedTuple):
     history: list[Metrics]
 
 
-def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
-    schedule, best = run.phase.schedule, Best(math.inf, 0, {})
-    run.model.to(run.gang.device)
-    task = run.phase.task.to(run.gang.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = run.gang.wrap(task)
+class _Learner(NamedTuple):
+    """The task that gives a phase's loss, and what moves its weights; is_half is bfloat16."""
+
+    task: nn.Module
+    optimizer: AdamW
+    rates: LambdaLR
+    is_half: bool
+
+    def state(self) -> State:
+        return {"optimizer": self.optimizer.state_dict(), "rates": self.rates.state_dict()}
+
+    def load(self, state: State) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        self.rates.load_state_dict(state["rates"])  # type: ignore[arg-type]
+
+
+def _learner(run: _Run) -> _Learner:
+    schedule, device = run.phase.schedule, run.gang.device
+    run.model.to(device)
+    task = run.phase.task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay, fused=True)
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
+    is_half = schedule.precision == "bfloat16" or (
+        schedule.precision == "auto" and computes_bfloat16(device)
+    )
+    return _Learner(run.gang.wrap(task), optimizer, rates, is_half)
+
+
+def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
+    phase, best = run.phase, Best(math.inf, 0, {})
+    learner = _learner(run)
     if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"]["optimizer"])  # type: ignore[index]
-        rates.load_state_dict(saved["optimizer"]["rates"])  # type: ignore[index]
-        if run.phase.validation is not None:
+        learner.load(saved["optimizer"])  # type: ignore[arg-type]
+        if phase.validation is not None:
             best = Best(**saved["best"])  # type: ignore[arg-type]
-    for epoch in range(first, schedule.epochs):
-        started = time.perf_counter()
-        task.train()
-        torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
-        loss, waited = _epoch(run, task, optimizer, rates, epoch)
-        _check_finite(run, "loss", epoch, loss)
-        seconds = time.perf_counter() - started
-        metrics: Metrics = {
-            "phase": run.phase.name,
-            "epoch": epoch + 1,
-            "loss": loss,
-            "patches_per_second": schedule.steps * schedule.batch / seconds,
-            "data_wait": waited / seconds,
-            "memory_mb": _memory_mb(run.gang.device),
-        }
-        is_last = epoch + 1 == schedule.epochs
-        if run.phase.validation is not None:
-            metrics["validation_loss"] = found = run.phase.validation.loss()
+    for epoch in range(first, phase.schedule.epochs):
+        metrics = _epoch(run, learner, epoch)
+        is_last = epoch + 1 == phase.schedule.epochs
+        if phase.validation is not None:
+            metrics["validation_loss"] = found = phase.validation.loss()
             _check_finite(run, "validation loss", epoch, found)
             best = best.after(found, epoch + 1, run.model)
-            is_last |= best.is_stale(epoch + 1, run.phase.validation.patience)
+            is_last |= best.is_stale(epoch + 1, phase.validation.patience)
             if is_last:
                 run.model.load_state_dict(best.weights)
         run.history.append(metrics)
-        if is_last and run.phase.finish is not None:
-            run.phase.finish()
-        run.gang.report(
-            metrics,
-            to_bytes(
-                {
-                    "model": run.model.state_dict(),
-                    "optimizer": {"optimizer": optimizer.state_dict(), "rates": rates.state_dict()},
-                    **({"best": best._asdict()} if best.weights and not is_last else {}),
-                    "phase": run.number + is_last,
-                    "epoch": 0 if is_last else epoch + 1,
-                    "history": list(run.history),
-                }
-            ),
-        )
+        if is_last and phase.finish is not None:
+            phase.finish()
+        run.gang.report(metrics, _checkpoint(run, learner, best, None if is_last else epoch + 1))
         if is_last:
             return
+
+
+def _checkpoint(run: _Run, learner: _Learner, best: Best, following: int | None) -> bytes:
+    """Return where training stands; `following` is the phase's next epoch, None after its last."""
+    is_last = following is None
+    return to_bytes(
+        {
+            "model": run.model.state_dict(),
+            "optimizer": learner.state(),
+            **({"best": best._asdict()} if best.weights and not is_last else {}),
+            "phase": run.number + is_last,
+            "epoch": following or 0,
+            "history": list(run.history),
+        }
+    )
 
 
 def _check_finite(run: _Run, what: str, epoch: int, loss: float) -> None:
@@ -251,38 +202,58 @@ def _check_finite(run: _Run, what: str, epoch: int, loss: float) -> None:
         raise TrainingError(message)
 
 
-def _epoch(
-    run: _Run, task: nn.Module, optimizer: AdamW, rates: LambdaLR, epoch: int
-) -> tuple[float, float]:
+def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
+    """Learn for an epoch and return what its line of the history tells."""
+    schedule, started = run.phase.schedule, time.perf_counter()
+    learner.task.train()
+    torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
+    loss, waited = _steps(run, learner, epoch)
+    _check_finite(run, "loss", epoch, loss)
+    seconds = time.perf_counter() - started
+    return {
+        "phase": run.phase.name,
+        "epoch": epoch + 1,
+        "loss": loss,
+        "patches_per_second": schedule.steps * schedule.batch / seconds,
+        "data_wait": waited / seconds,
+        "memory_mb": _memory_mb(run.gang.device),
+    }
+
+
+def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
     """Return an epoch's mean loss over all ranks, and how many seconds it waited for batches."""
-    schedule = run.phase.schedule
+    phase, schedule = run.phase, run.phase.schedule
     total, waited = torch.zeros((), device=run.gang.device), 0.0
-    rank = 0 if run.phase.is_shared else run.gang.rank
-    is_half = schedule.precision == "bfloat16" or (
-        schedule.precision == "auto" and computes_bfloat16(run.gang.device)
-    )
+    rank = 0 if phase.is_shared else run.gang.rank
     steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
     # The next batches are drawn while this one is learned from.
     with ThreadPoolExecutor(1) as drawing:
-        coming = deque(drawing.submit(run.phase.draw, step) for step in steps[:AHEAD])
+        coming = deque(drawing.submit(phase.draw, step) for step in steps[:AHEAD])
         for step in steps:
             asked = time.perf_counter()
             batch = coming.popleft().result()
             waited += time.perf_counter() - asked
             if step + AHEAD in steps:
-                coming.append(drawing.submit(run.phase.draw, step + AHEAD))
-            generator = _generator(run.seed, run.number, step, rank)
-            optimizer.zero_grad(set_to_none=True)
-            for part in parts_of(batch, schedule.accumulate):
-                with torch.autocast(run.gang.device.type, torch.bfloat16, enabled=is_half):
-                    loss: Tensor = task(part, generator) / schedule.accumulate
-                torch.autograd.backward(loss)
-                total += loss.detach()
-            optimizer.step()
-            rates.step()
-            if run.phase.after_step is not None:
-                run.phase.after_step()
+                coming.append(drawing.submit(phase.draw, step + AHEAD))
+            total += _step(run, learner, batch, _generator(run.seed, run.number, step, rank))
+            if phase.after_step is not None:
+                phase.after_step()
     return float(total_over_ranks(total)) / (schedule.steps * run.gang.world), waited
+
+
+def _step(run: _Run, learner: _Learner, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Move the weights once and return the loss that moved them."""
+    parts, device = run.phase.schedule.accumulate, run.gang.device
+    total = torch.zeros((), device=device)
+    learner.optimizer.zero_grad(set_to_none=True)
+    for part in parts_of(batch, parts):
+        with torch.autocast(device.type, torch.bfloat16, enabled=learner.is_half):
+            loss: Tensor = learner.task(part, generator) / parts
+        torch.autograd.backward(loss)
+        total += loss.detach()
+    learner.optimizer.step()
+    learner.rates.step()
+    return total
 
 
 def _memory_mb(device: torch.device) -> float:

@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.inputs import BandInput, ReflectanceScale
-from sscl_geo.learn.fit import Schedule
+from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import FinetuneSettings
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.checkpoint import State, from_bytes
-from sscl_geo.learn.fit import Metrics, Phase, Schedule, fit
+from sscl_geo.learn.fit import Metrics, Phase, fit
+from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.stopping import Validation
 
 
