@@ -173,8 +173,8 @@ def experiment(
     ray: RayOption = None,
 ) -> None:
     """Run a matrix of systems, labels and seeds, cell by cell, and write its tables."""
+    from sscl_geo.experiment.matrix import Experiment
     from sscl_geo.experiment.run import TABLES, run_experiment
-    from sscl_geo.experiment.spec import Experiment
 
     whole = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
     matrix = whole.part(system or (), seeds)

@@ -14,7 +14,8 @@ from jaxtyping import Float16, Float32, UInt8
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
 from sscl_geo.experiment.features import Arrays, bands_of, encoded, loaded, tensors
-from sscl_geo.experiment.spec import Experiment, LabelCount
+from sscl_geo.experiment.matrix import Experiment
+from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.experiment.splits import subset
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sscl_geo.experiment.spec import Experiment
+from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.tables import Key, values
 from sscl_geo.ops.assessment import Assessment
 

@@ -18,7 +18,7 @@ from sscl_geo.experiment.cells import (
 )
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
-from sscl_geo.experiment.spec import Experiment
+from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.splits import split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
 from sscl_geo.geo.legend import Legend

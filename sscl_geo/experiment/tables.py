@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from sscl_geo.experiment.spec import Experiment, LabelCount
+from sscl_geo.experiment.matrix import Experiment
+from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.ops.assessment import Assessment
 from sscl_geo.ops.resolution import Detail
 

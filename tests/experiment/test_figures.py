@@ -10,7 +10,7 @@ from PIL import Image
 
 from sscl_geo.experiment.curve import curve_picture, lines
 from sscl_geo.experiment.feature_maps import Panel, colour_of, feature_picture, most_varied
-from sscl_geo.experiment.spec import Experiment
+from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.tables import Key
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend

@@ -11,8 +11,9 @@ from PIL import Image
 
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.experiment.feature_maps import panels
+from sscl_geo.experiment.matrix import Experiment, merged
 from sscl_geo.experiment.run import cells, encoders, run_experiment
-from sscl_geo.experiment.spec import Experiment, HeadSpec, System, merged
+from sscl_geo.experiment.spec import HeadSpec, System
 from sscl_geo.experiment.splits import split_chips
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sscl_geo.experiment.spec import Experiment, merged
+from sscl_geo.experiment.matrix import Experiment, merged
 from sscl_geo.experiment.tables import difference
 from sscl_geo.frozen import read_yaml
 from sscl_geo.plugins import shipped

@@ -23,7 +23,7 @@ from affine import Affine
 from benchmarks.peak import peak_bytes, reset_peak
 from sscl_geo import plugins
 from sscl_geo.errors import SsclGeoError
-from sscl_geo.experiment.spec import Experiment
+from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.legend import Legend

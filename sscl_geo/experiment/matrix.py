@@ -1,0 +1,215 @@
+"""An experiment: a matrix of systems, numbers of labels and seeds, as a YAML file says it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, JsonValue, model_validator
+
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
+from sscl_geo.frozen import Frozen, digest, parse
+from sscl_geo.learn.study import Study
+
+
+class Experiment(Frozen):
+    """A matrix of systems, numbers of labels and seeds.
+
+    Attributes:
+        title: Heading of its tables.
+        split: Which chips train and test.
+        labels: Numbers of labelled chips; subsets of a seed are nested, and the same for all.
+        seeds: Number of seeds; a seed decides subset, initial weights and draws, alike for all.
+        encoder_seeds: Number of pretrainings of a system; seed s takes number s modulo this.
+        study: The numbers that all networks share.
+        systems: The systems, by name.
+        pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
+        savings: Pairs of systems of which ours, with some labels, is compared seed by seed with the
+            other with all labels.
+    """
+
+    title: str
+    split: SplitSpec
+    labels: tuple[LabelCount, ...]
+    seeds: int = Field(default=5, ge=1)
+    encoder_seeds: int = Field(default=1, ge=1)
+    study: dict[str, JsonValue]
+    systems: dict[str, System]
+    pairs: tuple[tuple[str, str], ...] = ()
+    savings: tuple[tuple[str, str], ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Experiment":
+        named = {name for pair in (*self.pairs, *self.savings) for name in pair}
+        named |= {s.encoder_of for s in self.systems.values() if s.encoder_of is not None}
+        named |= {name for system in self.systems.values() for name in system.ensemble}
+        unknown = named - set(self.systems)
+        if unknown:
+            raise InvalidInputError(f"unknown systems {', '.join(sorted(unknown))}")
+        for name, system in self.systems.items():
+            self._check_chain(name)
+            beyond = set(self.labels_of(name)) - set(self.labels)
+            if beyond:
+                raise InvalidInputError(
+                    f"system {name}: labels {', '.join(map(str, beyond))} are not the experiment's"
+                )
+            self._check_ensemble(name)
+            if system.head is not None and self.encoder_system(name) is None:
+                raise InvalidInputError(
+                    f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
+                )
+            study, other = self.study_of(name), self.systems[name].of
+            if study.finetune.patience is not None:
+                raise InvalidInputError(
+                    f"system {name}: patience takes labels that no row tells of; leave it out"
+                )
+            if other is not None and _network(study) != _network(self.study_of(other)):
+                raise InvalidInputError(
+                    f"system {name}: takes the encoder of {other}, and so its periods, inputs, "
+                    "reflectance, features, backbone and masks; give it the same"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_savings(self) -> "Experiment":
+        for _, other in self.savings:
+            if "all" not in self.labels_of(other):
+                raise InvalidInputError(
+                    f"savings: {other} is not tried with all labels; add `all` to its labels"
+                )
+        return self
+
+    def _check_ensemble(self, name: str) -> None:
+        for member in self.systems[name].ensemble:
+            if self.systems[member].ensemble:
+                raise InvalidInputError(
+                    f"system {name}: {member} is an ensemble itself; name its members"
+                )
+            lacking = set(self.labels_of(name)) - set(self.labels_of(member))
+            if lacking or self.seeds_of(name) > self.seeds_of(member):
+                raise InvalidInputError(
+                    f"system {name}: {member} is not tried with all its labels and seeds; give it "
+                    "the same"
+                )
+
+    def _check_chain(self, name: str) -> None:
+        seen, following = {name}, self.systems[name].encoder_of
+        while following is not None:
+            if following in seen:
+                raise InvalidInputError(f"system {name}: takes its encoder from itself")
+            seen.add(following)
+            following = self.systems[following].encoder_of
+
+    def labels_of(self, name: str) -> tuple[LabelCount, ...]:
+        """Return the numbers of labelled chips that a system is tried with."""
+        own = self.systems[name].labels
+        return self.labels if own is None else own
+
+    def seeds_of(self, name: str) -> int:
+        """Return the number of seeds that a system is tried with."""
+        own = self.systems[name].seeds
+        return self.seeds if own is None else own
+
+    def study_of(self, name: str, seed: int = 0) -> Study:
+        """Return the study of a system.
+
+        Raises:
+            InvalidInputError: A field breaks its rule.
+        """
+        own = merged(self.study, self.systems[name].study)
+        return parse(Study, {**own, "seed": seed}, f"study of {name}")
+
+    def part(self, systems: Sequence[str] = (), seeds: int | None = None) -> "Experiment":
+        """Return the matrix of only some systems and the first seeds; its cells stay the same.
+
+        Args:
+            systems: Names of systems; all if none is given. Members of an ensemble among them stay
+                too, and those that lend them an encoder, these without cells of their own.
+            seeds: Most seeds of a system; all if None.
+
+        Raises:
+            InvalidInputError: A system is unknown, or there are fewer than one seed.
+        """
+        unknown = set(systems) - set(self.systems)
+        if unknown or (seeds is not None and seeds < 1):
+            raise InvalidInputError(
+                f"part of systems {', '.join(systems) or 'all'} and {seeds} seeds: name systems of "
+                f"the experiment ({', '.join(self.systems)}), and one seed or more"
+            )
+        tried = set(systems or self.systems)
+        tried |= {member for name in tried for member in self.systems[name].ensemble}
+        lenders = {lender for name in tried for lender in self._chain(name)} - tried
+        kept = {
+            name: system.replace(
+                seeds=min(self.seeds_of(name), seeds or self.seeds_of(name)),
+                **({"labels": ()} if name in lenders else {}),
+            )
+            for name, system in self.systems.items()
+            if name in tried | lenders
+        }
+        pairs, savings = (
+            tuple(pair for pair in compared if tried.issuperset(pair))
+            for compared in (self.pairs, self.savings)
+        )
+        return self.replace(systems=kept, pairs=pairs, savings=savings)
+
+    def _chain(self, name: str) -> Iterator[str]:
+        """Yield the systems through which a system has its encoder."""
+        following = self.systems[name].encoder_of
+        while following is not None:
+            yield following
+            following = self.systems[following].encoder_of
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Every system that is a member of an ensemble."""
+        return frozenset(name for system in self.systems.values() for name in system.ensemble)
+
+    def version(self, name: str) -> str:
+        """Return a digest of everything that decides what a system finds, but labels and seed."""
+        system = self.systems[name]
+        if system.ensemble:
+            return digest([self.version(member) for member in system.ensemble])[:8]
+        own = system.model_dump(mode="json", exclude=_NO_INFLUENCE)
+        pretrained = self.encoder_system(name)
+        encoder = None
+        if pretrained is not None:
+            encoder = [self.encoder_version(pretrained), self.encoder_seeds]
+        study = self.study_of(name).model_dump(mode="json") if system.is_network else None
+        return digest([own, study, encoder])[:8]
+
+    def encoder_version(self, name: str) -> str:
+        """Return a digest of everything that decides a system's pretraining, but the seed."""
+        return digest(self.study_of(name).model_dump(mode="json", exclude={"finetune"}))[:8]
+
+    def encoder_system(self, name: str) -> str | None:
+        """Return the system whose pretraining a system uses; None for one without."""
+        other = self.systems[name].encoder_of
+        if other is not None:
+            return self.encoder_system(other)
+        has_own = self.systems[name].is_network and bool(self.study_of(name).pretexts)
+        return name if has_own else None
+
+
+_NO_INFLUENCE = {"about", "published", "study", "of", "ensemble", "labels", "seeds"}
+"""Fields of a system that say nothing of what it finds, or are told in another way."""
+
+
+def _network(study: Study) -> tuple[object, ...]:
+    return (
+        study.periods,
+        study.inputs,
+        study.reflectance,
+        study.features,
+        study.backbone,
+        study.has_masks,
+    )
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree of settings with some of them changed; lists are replaced whole."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        is_deeper = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if is_deeper else value  # type: ignore[arg-type]
+    return result
