@@ -31,9 +31,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.inputs import BandInput, limits
-from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
+from sscl_geo.learn.batches import Batch, Field
 from sscl_geo.learn.fit import Metrics, Phase, fit
 from sscl_geo.learn.network import Encoder, Segmenter
+from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.pretext import core, unifeat
 from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec

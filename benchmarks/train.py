@@ -27,10 +27,11 @@ from benchmarks.cubes import network, write_cube
 from benchmarks.peak import peak_bytes, reset_peak
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import decoded
-from sscl_geo.learn.batches import Batch, DrawSpec, Field, Patches
+from sscl_geo.learn.batches import Batch, Field
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.pretext import core
 from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.spec import NetworkSpec

@@ -126,7 +126,7 @@ def test_upkeep_needs_a_cube_or_map(tmp_path: Path) -> None:
 
 
 def test_the_shipped_studies_and_schemas_parse() -> None:
-    for kind in ("study", "profile", "legend"):
+    for kind in ("study", "experiment", "profile", "legend"):
         done = run("sscl_geo.cli", "schema", kind)
         assert done.returncode == 0
         assert '"properties"' in done.stdout

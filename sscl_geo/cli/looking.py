@@ -105,14 +105,22 @@ def check(
 
 
 @app.command()
-def schema(kind: Annotated[str, typer.Argument(help="study, profile or legend.")]) -> None:
+def schema(
+    kind: Annotated[str, typer.Argument(help="study, experiment, profile or legend.")],
+) -> None:
     """Print the JSON schema of a configuration file."""
     import json
 
+    from sscl_geo.experiment.matrix import Experiment
     from sscl_geo.io.profile import Profile
     from sscl_geo.learn.study import Study
 
-    kinds: dict[str, type[Frozen]] = {"study": Study, "profile": Profile, "legend": Legend}
+    kinds: dict[str, type[Frozen]] = {
+        "study": Study,
+        "experiment": Experiment,
+        "profile": Profile,
+        "legend": Legend,
+    }
     if kind not in kinds:
         raise InvalidInputError(f"schema {kind!r}: choose one of {', '.join(kinds)}")
     print(json.dumps(kinds[kind].model_json_schema(), indent=1))

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.learn.batches import ALIGNMENT, Batch, DrawSpec, Field, Patches, Sampling, extent
+from sscl_geo.learn.batches import Batch, Field
 from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.patches import ALIGNMENT, DrawSpec, Patches, Sampling, extent
 from sscl_geo.learn.spec import NetworkSpec
 
 STEPS = 20

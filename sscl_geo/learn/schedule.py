@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
-from sscl_geo.learn.batches import ALIGNMENT
+from sscl_geo.learn.patches import ALIGNMENT
 
 SMALLEST_SHARE = 2
 """Batch norm needs two samples."""

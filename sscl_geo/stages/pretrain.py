@@ -19,12 +19,13 @@ from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identitie
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
-from sscl_geo.learn.batches import DrawSpec, Field, Patches
+from sscl_geo.learn.batches import Field
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
 from sscl_geo.learn.tuning import check_compiler, tune

@@ -13,12 +13,13 @@ from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.io.chips import Selection
 from sscl_geo.io.fields import decoded, labelled, opened
 from sscl_geo.io.location import Location
-from sscl_geo.learn.batches import DrawSpec, Field, Patches, extent, joined, shares
+from sscl_geo.learn.batches import Field, joined, shares
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.patches import DrawSpec, Patches, extent
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.stopping import Validation, validation_loss
 from sscl_geo.learn.supervised import Finetune

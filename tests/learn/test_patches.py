@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.learn.batches import IGNORED, DrawSpec, Field, Patches
+from sscl_geo.learn.batches import IGNORED, Field
+from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.spec import NetworkSpec
 
 CPU = torch.device("cpu")

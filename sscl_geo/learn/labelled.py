@@ -1,0 +1,44 @@
+"""The labelled pixels of a field, found by number."""
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+
+from sscl_geo.learn.batches import IGNORED
+
+
+class Labelled:
+    """Numbers the labelled pixels of a field, and those of each class, row by row.
+
+    Only their counts by row are held: labels may cover every pixel of many large fields.
+
+    Args:
+        labels: Positions of classes in the legend, `IGNORED` where there is none.
+    """
+
+    def __init__(self, labels: UInt8[np.ndarray, "y x"]) -> None:
+        self._labels = labels
+        self.classes = tuple(int(label) for label in np.unique(labels) if label != IGNORED)
+        self._until: dict[int | None, Int64[np.ndarray, " y"]] = {
+            label: np.cumsum(_is(labels, label).sum(1)) for label in (None, *self.classes)
+        }
+
+    def count(self, label: int | None = None) -> int:
+        """Return the number of pixels of a class, or of all."""
+        until = self._until.get(label)
+        return 0 if until is None or not len(until) else int(until[-1])
+
+    def pixel(self, number: int, label: int | None = None) -> tuple[int, int]:
+        """Return row and column of the pixel of this number, from 0, of a class or of all."""
+        until = self._until[label]
+        row = int(np.searchsorted(until, number, side="right"))
+        before = int(until[row - 1]) if row else 0
+        return row, int(np.flatnonzero(_is(self._labels[row], label))[number - before])
+
+    def is_any(self, y: int, x: int, side: int) -> bool:
+        """Return whether a square from this corner holds a labelled pixel."""
+        return bool((self._labels[y : y + side, x : x + side] != IGNORED).any())
+
+
+def _is(labels: UInt8[np.ndarray, "*pixel"], label: int | None) -> Bool[np.ndarray, "*pixel"]:
+    found: Bool[np.ndarray, "*pixel"] = labels != IGNORED if label is None else labels == label
+    return found
