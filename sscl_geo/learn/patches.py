@@ -198,18 +198,24 @@ class Patches:
     def _observed(self, field: Field) -> Int64[np.ndarray, "place 2"]:
         """Return corners of patches of which at least half the pixels were observed."""
         patch = self._draw.patch
-        finest = [name for name, factor in self._factor.items() if factor == 1]
-        seen = np.any(
-            [(field.arrays[name] != self._nodata[name]).any(0) for name in finest], axis=0
-        )
-        table = np.pad(np.cumsum(np.cumsum(seen, 0, dtype=np.int64), 1), ((1, 0), (1, 0)))
-        step = max(patch // 8 // ALIGNMENT, 1) * ALIGNMENT
-        starts = (np.arange(0, size - patch + 1, step) for size in _shape(field, self._factor))
-        y, x = np.meshgrid(*starts, indexing="ij")
-        bottom, right = y + patch, x + patch
-        area = table[bottom, right] - table[y, right] - table[bottom, x] + table[y, x]
-        kept = 2 * area >= patch**2
-        return np.stack([y[kept], x[kept]], 1)
+        step = _step(patch)
+        rows, columns = (size // step for size in _shape(field, self._factor))
+        seen = np.zeros((rows * step, columns * step), bool)
+        for name in (name for name, factor in self._factor.items() if factor == 1):
+            for band in field.arrays[name]:
+                seen |= band[: rows * step, : columns * step] != self._nodata[name]
+        cells = seen.reshape(rows, step, columns, step).sum((1, 3))
+        table = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        side = patch // step
+        area = table[side:, side:] - table[:-side, side:] - table[side:, :-side]
+        area += table[:-side, :-side]
+        return np.argwhere(2 * area >= patch**2) * step
+
+
+def _step(patch: int) -> int:
+    """Return how far apart patches start: an eighth of a patch or less, and a part of it."""
+    most = max(patch // 8, ALIGNMENT)
+    return max(step for step in range(ALIGNMENT, most + 1, ALIGNMENT) if patch % step == 0)
 
 
 def _on(device: torch.device, array: Shaped[np.ndarray, "..."]) -> Tensor:
