@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
 from sscl_geo.frozen import Frozen, digest, parse
 from sscl_geo.learn.study import Study
+from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
 
 
 class Experiment(Frozen):
@@ -179,7 +180,8 @@ class Experiment(Frozen):
 
     def encoder_version(self, name: str) -> str:
         """Return a digest of everything that decides a system's pretraining, but the seed."""
-        return digest(self.study_of(name).model_dump(mode="json", exclude={"finetune"}))[:8]
+        study = self.study_of(name).model_dump(mode="json", exclude={"finetune"})
+        return digest([PRETRAIN_VERSION, study])[:8]
 
     def encoder_system(self, name: str) -> str | None:
         """Return the system whose pretraining a system uses; None for one without."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource
 from sscl_geo.geo.inputs import BandInput, ReflectanceScale, limits, log_offset
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.fields import ROWS, Imagery, decoded, gsd
 from sscl_geo.ops.statistics import Moments, moments
+from sscl_geo.sensors import sensor_of
 
 
 def measured_inputs(
@@ -66,12 +66,6 @@ def chosen_bands(imagery: Imagery, periods: int, inputs: Sequence[str]) -> tuple
         for band in bands
         if not wanted or band.sensor in wanted or band.name.split("@")[0] in wanted
     )
-
-
-def sensor_of(name: str) -> Sensor:
-    """Return the sensor of a band by the band's name, such as `sentinel2_l2a:B02@1`."""
-    sensor: Sensor = plugins.find("sscl_geo.sensors", name.partition(":")[0]).SENSOR
-    return sensor
 
 
 def _moments(plane: np.ndarray, sensor: Sensor, reflectance: ReflectanceScale) -> Moments:

@@ -12,9 +12,13 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import Place
 from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.sensors import band_of, sensor_of
 
 Share = tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
 Sigma = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+SHARPEST = 10
+"""Ground sampling distance in metres of the optical bands that are dropped together."""
 
 
 class DegradationSpec(Frozen):
@@ -60,21 +64,28 @@ class Degraded(NamedTuple):
 def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
     """Return the groups of bands to drop together: a sensor's, a period's, 10 m optical ones.
 
-    Dropping all 10 m bands makes the network sharpen the coarser ones; a dropped period is a cloudy
-    one.
+    Dropping all bands that are 10 m on the satellite makes the network sharpen the coarser ones,
+    whatever the pixels they are stored in; a dropped period is a cloudy one. Where bands make no
+    groups, as those of one sensor at one time and resolution, there is one group without a band.
     """
-    sensors = [band.name.split(":")[0] for band in spec.bands]
+    names = [band.name for band in spec.bands]
+    sensors = [sensor_of(name) for name in names]
     periods = [Place.of(band.array).later for band in spec.bands]
     rows = [[mine == sensor for mine in sensors] for sensor in dict.fromkeys(sensors)]
     rows += [[mine == period for mine in periods] for period in dict.fromkeys(periods)]
-    rows += [[Place.of(band.array).array == "r10m/s2" for band in spec.bands]]
-    return torch.tensor(
-        [row for row in rows if any(row) and not all(row)] or [[True] * len(sensors)]
-    )
+    rows += [
+        [
+            sensor.kind == "optical" and band_of(name).gsd == SHARPEST
+            for name, sensor in zip(names, sensors, strict=True)
+        ]
+    ]
+    proper = [row for row in rows if any(row) and not all(row)]
+    return torch.tensor(proper or [[False] * len(names)])
 
 
 def degrade(
     bands: Float[Tensor, "batch band y x"],
+    is_absent: Bool[Tensor, "batch band"],
     groups: Bool[Tensor, "group band"],
     spec: DegradationSpec,
     generator: torch.Generator,
@@ -83,6 +94,7 @@ def degrade(
 
     Args:
         bands: Normalised bands.
+        is_absent: Bands that a sample never had; one that it has always stays.
         groups: Bands that may be dropped together, one row a group.
         spec: Strengths.
         generator: Source of all chance, on the CPU.
@@ -90,8 +102,8 @@ def degrade(
     The letter lists the damages as dropout, cutout, blur. Blur comes first here: it commutes with
     dropping whole bands, and no cut or dropped pixel takes on a blurred value.
     """
-    batch, count, height, width = bands.shape
-    is_dropped = _dropped(batch, count, groups.cpu(), spec, generator).to(bands.device)
+    batch, _, height, width = bands.shape
+    is_dropped = _dropped(is_absent.cpu(), groups.cpu(), spec, generator).to(bands.device)
     is_cut = _cut(batch, height, width, spec, generator).to(bands.device)
     soft = blurred(bands, spec, generator)
     hidden = is_dropped[:, :, None, None] | is_cut[:, None]
@@ -99,8 +111,9 @@ def degrade(
 
 
 def _dropped(
-    batch: int, count: int, groups: Tensor, spec: DegradationSpec, generator: torch.Generator
+    is_absent: Tensor, groups: Tensor, spec: DegradationSpec, generator: torch.Generator
 ) -> Bool[Tensor, "batch band"]:
+    batch, count = is_absent.shape
     most = max(count // 2, 1)
     kept = torch.randint(1, most + 1, (batch, 1), generator=generator)
     order = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)
@@ -108,8 +121,9 @@ def _dropped(
     is_grouped = torch.rand(batch, 1, generator=generator) < spec.group_probability
     is_dropped = (order < kept) | (groups[chosen] & is_grouped)
     # One band always stays: nothing can be learned from an empty image.
-    spared = (order == count - 1) & is_dropped.all(1, keepdim=True)
-    return is_dropped & ~spared
+    last = order.masked_fill(is_absent, -1).argmax(1, keepdim=True)
+    is_empty = (is_dropped | is_absent).all(1, keepdim=True)
+    return is_dropped & ~((torch.arange(count) == last) & is_empty)
 
 
 def _cut(

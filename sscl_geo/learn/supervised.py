@@ -177,9 +177,8 @@ class Finetune(nn.Module):
         if self.average is None or not self.settings.teacher.weight or not len(unknown.values):
             logits = self.segmenter(known.values, known.is_absent)
             return self._supervised(logits.float(), batch.labels[is_labelled])
-        strong = degrade(
-            unknown.values, self.get_buffer("groups"), self.settings.teacher.degradation, generator
-        )
+        groups, degradation = self.get_buffer("groups"), self.settings.teacher.degradation
+        strong = degrade(unknown.values, unknown.is_absent, groups, degradation, generator)
         both = self.segmenter(
             torch.cat([known.values, strong.bands]),
             torch.cat([known.is_absent, unknown.is_absent | strong.is_dropped]),

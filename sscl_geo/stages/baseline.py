@@ -28,13 +28,13 @@ from sscl_geo.io.maps import (
     write_layers,
 )
 from sscl_geo.io.plan import SOURCES, Plan, read_plan
-from sscl_geo.io.statistics import sensor_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.ops.blending import Blended, two_greatest
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Outcome
+from sscl_geo.sensors import sensor_of
 
 VERSION = 3
 ROWS = 256

@@ -32,7 +32,7 @@ from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Rank, Ranks
 
-VERSION = 4
+VERSION = 5
 PRETEXTS = "sscl_geo.learn.pretext"
 GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"

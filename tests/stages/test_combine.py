@@ -21,10 +21,10 @@ from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.location import location
-from sscl_geo.io.statistics import sensor_of
 from sscl_geo.ops.blending import mean_of
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.work import Machines
+from sscl_geo.sensors import sensor_of
 from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.combine import combine
 from sscl_geo.stages.map import make_map

@@ -42,7 +42,9 @@ class CoRe(nn.Module):
         """Return the mean absolute error over all observed pixels of all bands, in z-scores."""
         bands = self.encoder.normalise(batch.stored)
         groups = self.get_buffer("groups")
-        degraded = degrade(bands.values, groups, self.settings.degradation, generator)
+        degraded = degrade(
+            bands.values, bands.is_absent, groups, self.settings.degradation, generator
+        )
         size = (bands.values.shape[2], bands.values.shape[3])
         rebuilt = self.head(
             self.encoder(degraded.bands, degraded.is_dropped | bands.is_absent), size

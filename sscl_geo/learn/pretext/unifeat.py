@@ -22,6 +22,7 @@ class Settings(Frozen):
     Attributes:
         contrast: Switches of the loss.
         dim: Length of an embedding.
+        hidden: Width of the projection's middle, whatever the features' is.
         locations: Locations drawn per step, without replacement, the same for all samples; all
             pixels if there are fewer.
         pairs: Pairs of bands that are contrasted per batch; their losses are averaged.
@@ -31,6 +32,7 @@ class Settings(Frozen):
 
     contrast: ContrastSpec = ContrastSpec()
     dim: int = Field(default=64, ge=2)
+    hidden: int = Field(default=64, ge=2)
     locations: int = Field(default=4096, ge=1)
     pairs: int = Field(default=1, ge=1)
     cross_modal_probability: float | None = Field(default=None, ge=0, le=1)
@@ -55,12 +57,11 @@ class UniFeat(nn.Module):
         self.settings = settings
         self.normalise = encoder.normalise
         self.features = encoder.features
-        width = encoder.features.width
         self.projection = nn.Sequential(
-            nn.Conv2d(width, width, 1),
-            nn.BatchNorm2d(width),
+            nn.Conv2d(encoder.features.width, settings.hidden, 1),
+            nn.BatchNorm2d(settings.hidden),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, settings.dim, 1),
+            nn.Conv2d(settings.hidden, settings.dim, 1),
         )
         self._sensors = [band.name.split(":")[0] for band in encoder.spec.bands]
 

@@ -13,11 +13,11 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, gsd, opened
 from sscl_geo.io.location import Location
-from sscl_geo.io.statistics import sensor_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.tuning import check_compiler
 from sscl_geo.runtime.gang import Ranks
+from sscl_geo.sensors import sensor_of
 
 
 class FinetuneRequest(Frozen):
