@@ -184,7 +184,9 @@ def test_a_gather_that_does_not_sum_has_another_gradient(tmp_path: Path) -> None
 def _task() -> unifeat.UniFeat:
     """UniFeat of two bands, with the statistics of no batch, which ranks would not share."""
     numbers = {"array": "a", "gsd": 10, "nodata": 0, "low": 0, "high": 99, "mean": 50, "spread": 20}
-    bands = [BandInput.model_validate({"name": f"optical:{n}", **numbers}) for n in "AB"]
+    bands = [
+        BandInput.model_validate({"name": f"sentinel2_l2a:{n}", **numbers}) for n in ("B02", "B11")
+    ]
     spec = NetworkSpec(
         bands=tuple(bands), features=FeatureSpec(layers=2, width=4), backbone=BackboneSpec()
     )

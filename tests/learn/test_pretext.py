@@ -28,7 +28,11 @@ def task(name: str, settings: dict[str, Any]) -> torch.nn.Module:
     numbers = {"gsd": 10, "nodata": NODATA, "low": 0.0, "high": 99.0, "mean": 50.0, "spread": 20.0}
     bands = tuple(
         BandInput.model_validate({"name": band, "array": array, **numbers})
-        for band, array in (("optical:A", "o"), ("optical:B", "o"), ("radar:VV", "r"))
+        for band, array in (
+            ("sentinel2_l2a:B02", "o"),
+            ("sentinel2_l2a:B11", "o"),
+            ("sentinel1_rtc:VV", "r"),
+        )
     )
     backbone = BackboneSpec(depth=18, width=4, output_stride=4, rates=(1,), context_width=8)
     torch.manual_seed(0)

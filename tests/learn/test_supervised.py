@@ -24,7 +24,11 @@ def network(*, has_masks: bool = False) -> Segmenter:
     numbers = {"gsd": 10, "nodata": 0, "low": 0.0, "high": 99.0, "mean": 50.0, "spread": 20.0}
     bands = tuple(
         BandInput.model_validate({"name": name, "array": array, **numbers})
-        for name, array in (("optical:A", "o"), ("optical:B", "o"), ("radar:VV", "r"))
+        for name, array in (
+            ("sentinel2_l2a:B02", "o"),
+            ("sentinel2_l2a:B11", "o"),
+            ("sentinel1_rtc:VV", "r"),
+        )
     )
     backbone = BackboneSpec(depth=18, width=4, output_stride=4, rates=(1,), context_width=8)
     spec = NetworkSpec(
