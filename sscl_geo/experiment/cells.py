@@ -13,7 +13,7 @@ from jaxtyping import Float16, Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
-from sscl_geo.experiment.features import Arrays, bands_of, encoded, loaded, tensors
+from sscl_geo.experiment.features import Arrays, bands_of, encoded, loaded, planes_of, tensors
 from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.experiment.splits import subset
@@ -23,6 +23,7 @@ from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.disk import Disk
 from sscl_geo.io.location import Location
+from sscl_geo.io.statistics import chosen_bands
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.spec import NetworkSpec
@@ -30,6 +31,7 @@ from sscl_geo.ops.assessment import Assessment, Tally
 from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
+from sscl_geo.sensors import sensor_of
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
@@ -155,7 +157,7 @@ def _detail(job: Job, path: Path) -> Detail:
     encode = partial(encoded, encoder=encoder, spec=None)
     names = [band.name for band in encoder.spec.bands]
     shown = [
-        detail(encode(arrays), bands_of(arrays, ()))
+        detail(encode(arrays), planes_of(arrays))
         for arrays, _ in _chips(job, job.judged[:SHOWN], names)
     ]
     gradient, frequency = np.mean(shown, axis=0).tolist()
@@ -211,8 +213,11 @@ def _learned(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
     chosen = subset(job.train, unit.labels, unit.seed)
     if system.forest is not None:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
-        describe = partial(bands_of, context=system.forest.context)
-        learner = _Learner(forest, _all(job), chosen, system.forest.pixels, unit.seed)
+        bands = chosen_bands(Chips.open(job.chips), 1, job.experiment.study_of(unit.system).inputs)
+        nodata = {band.place.key: sensor_of(band.name).nodata for band in bands}
+        describe = partial(bands_of, nodata=nodata, context=system.forest.context)
+        names = [band.name for band in bands]
+        learner = _Learner(forest, names, chosen, system.forest.pixels, unit.seed)
         yield from _by_classifier(job, learner, describe)
     elif system.head is not None:
         encoder = _encoder(job, unit)
@@ -283,10 +288,6 @@ def _chips(
     job: Job, numbers: tuple[int, ...], names: Sequence[str]
 ) -> Iterator[tuple[Arrays, UInt8[np.ndarray, "y x"]]]:
     yield from Chips.open(job.chips, numbers).read(names)
-
-
-def _all(job: Job) -> list[str]:
-    return [band.name for band in Chips.open(job.chips).spec.bands]
 
 
 def _legend(job: Job) -> Legend:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -42,7 +43,10 @@ def trained(
         chosen = random.permutation(len(rows))[:pixels]
         samples.append(features[:, rows[chosen], columns[chosen]].T)
         classes.append(labels[rows[chosen], columns[chosen]])
-    return classifier.fit(np.concatenate(samples), np.concatenate(classes))
+    known = np.concatenate(classes)
+    # Not every classifier can learn that there is but one class.
+    learner = classifier if len(np.unique(known)) > 1 else DummyClassifier()
+    return learner.fit(np.concatenate(samples), known)
 
 
 def probabilities(

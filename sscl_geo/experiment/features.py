@@ -1,5 +1,6 @@
 """What classical classifiers and pictures see of a chip: its bands, or a frozen encoder's maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,24 @@ def loaded(path: Path) -> Encoder:
     return encoder.eval()
 
 
-def bands_of(arrays: Arrays, context: tuple[int, ...]) -> Float32[np.ndarray, "feature y x"]:
-    """Return the stored numbers of a chip, and of the squares around every pixel."""
-    planes = np.concatenate([array.astype(np.float32) for array in arrays.values()])
-    return with_context(planes, context)
+def planes_of(arrays: Arrays) -> Float32[np.ndarray, "band y x"]:
+    """Return the stored numbers of a chip, those of no observation too."""
+    return np.concatenate([array.astype(np.float32) for array in arrays.values()])
+
+
+def bands_of(
+    arrays: Arrays, nodata: Mapping[str, int], context: tuple[int, ...]
+) -> Float32[np.ndarray, "feature y x"]:
+    """Return the stored numbers of a chip, and of the squares around every pixel.
+
+    Args:
+        arrays: The chip.
+        nodata: Stored value of no observation of each array, which no square counts.
+        context: Sides of the squares in pixels.
+    """
+    planes = planes_of(arrays)
+    valid = np.concatenate([array != nodata[name] for name, array in arrays.items()])
+    return with_context(planes, context, valid)
 
 
 @torch.inference_mode()
@@ -47,7 +62,8 @@ def encoded(
     raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
     features: np.ndarray = raised[0].numpy()
     if spec is not None and spec.with_bands:
-        features = np.concatenate([features, bands_of(arrays, spec.context)])
+        nodata = {name: bands[0].nodata for name, bands in encoder.spec.arrays.items()}
+        features = np.concatenate([features, bands_of(arrays, nodata, spec.context)])
     return features
 
 

@@ -175,7 +175,12 @@ class Experiment(Frozen):
         encoder = None
         if pretrained is not None:
             encoder = [self.encoder_version(pretrained), self.encoder_seeds]
-        study = self.study_of(name).model_dump(mode="json") if system.is_network else None
+        study: object = None
+        if system.is_network:
+            study = self.study_of(name).model_dump(mode="json")
+        elif system.forest is not None:
+            # A forest sees the bands that the networks see; None is all.
+            study = [*self.study_of(name).inputs] or None
         return digest([own, study, encoder])[:8]
 
     def encoder_version(self, name: str) -> str:

@@ -74,7 +74,7 @@ def run_experiment(
         stage_version=VERSION,
         arguments={
             "chips": opened.store.plan.digest,
-            "split": experiment.split.model_dump(mode="json"),
+            "split": experiment.split.model_dump(mode="json", exclude_none=True),
             "judged": judged,
         },
     )

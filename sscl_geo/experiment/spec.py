@@ -58,7 +58,8 @@ class System(Frozen):
         labels: Numbers of labelled chips that it is tried with; None takes the experiment's.
         seeds: Number of seeds that it is tried with; None takes the experiment's.
         about: What it is, for the table.
-        published: What others report for it with all labels, by metric, to stand beside ours.
+        published: What others report for it with the last of its numbers of labels, by metric, to
+            stand beside ours.
     """
 
     study: dict[str, JsonValue] = Field(default_factory=dict)
@@ -99,12 +100,14 @@ class SplitSpec(Frozen):
 
     Attributes:
         by: `place` draws places by a seed; `part` takes the parts that the set's makers named.
+        train: Name of the part that trains; None takes all that neither test nor validate.
         test: Share of places, or name of a part, that tests.
         validation: Share of places, or name of a part, for choosing; never in a reported table.
         seed: Seed of the draw of places.
     """
 
     by: Literal["place", "part"] = "place"
+    train: str | None = None
     test: Share | str
     validation: Share | str = 0.0
     seed: int = 0

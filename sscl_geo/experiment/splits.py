@@ -9,6 +9,9 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.spec import LabelCount, SplitSpec
 from sscl_geo.geo.chips import Chip
 
+_LEFT_OUT = 3
+"""Neither trains, nor validates, nor tests."""
+
 
 class Split(NamedTuple):
     """Numbers of chips that train, validate and test."""
@@ -36,8 +39,10 @@ def split_chips(chips: Sequence[Chip], spec: SplitSpec) -> Split:
 
 
 def _by_place(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
-    if isinstance(spec.test, str) or isinstance(spec.validation, str):
-        raise InvalidInputError("split by place: `test` and `validation` are shares of places")
+    if isinstance(spec.test, str) or isinstance(spec.validation, str) or spec.train is not None:
+        raise InvalidInputError(
+            "split by place: `test` and `validation` are shares of places, and the rest trains"
+        )
     places = sorted({chip.place for chip in chips})
     order = np.random.default_rng(spec.seed).permutation(len(places))
     tests = round(spec.test * len(places))
@@ -51,15 +56,16 @@ def _by_place(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
 
 def _by_part(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
     known = {chip.part for chip in chips}
-    for name in (spec.test, spec.validation):
-        if name not in known and name != "none":
+    for name in (spec.test, spec.validation, spec.train):
+        if name not in known and name not in {"none", None}:
             raise InvalidInputError(
                 f"split by part: {name!r} is none of {', '.join(sorted(known))}; `none` takes none"
             )
-    kind = {spec.validation: 1, spec.test: 2}
-    kinds = [kind.get(chip.part, 0) for chip in chips]
-    sides = {(chip.place, one) for chip, one in zip(chips, kinds, strict=True)}
-    if len(sides) > len({chip.place for chip in chips}):
+    rest = 0 if spec.train is None else _LEFT_OUT
+    kind = {spec.train: 0, spec.validation: 1, spec.test: 2}
+    kinds = [kind.get(chip.part, rest) for chip in chips]
+    sides = {(chip.place, one) for chip, one in zip(chips, kinds, strict=True) if one != _LEFT_OUT}
+    if len(sides) > len({place for place, _ in sides}):
         raise InvalidInputError(
             "split by part: chips of one place are in two parts; split by place"
         )

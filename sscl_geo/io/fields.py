@@ -1,23 +1,26 @@
 """Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource, Place
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.inputs import BandInput
+from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes, Cube, Places, whole
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
+from sscl_geo.sensors import sensor_of
 
 ROWS = 2048
 """Rows at 10 m that are decoded at a time."""
@@ -144,6 +147,9 @@ def labelled(
 ) -> Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]:
     """Yield every area of imagery with its class values.
 
+    Ground that none of the bands saw is unlabelled: a map leaves it out, and nothing can be learned
+    from it. Samples of one area that saw all of it share their class values.
+
     Args:
         imageries: Cubes, or chips, which bring their labels.
         labels: Labels on the pixels of each cube, in the same order.
@@ -155,19 +161,48 @@ def labelled(
             a value is not of the labels' legend.
     """
     stores = iter([Classes.open(path, "labels") for path in labels])
+    periods = 1 + max(Place.of(name).later for name in names)
     for imagery in imageries:
+        nodata = {band.place.key: sensor_of(band.name).nodata for band in imagery.bands(periods)}
         pieces = decoded(imagery, imagery.wanted(names), cache)
+        known: Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]
         if isinstance(imagery, Chips):
-            yield from zip(pieces, imagery.labels(), strict=True)
-            continue
-        store = next(stores, None)
-        if store is None:
-            raise InvalidInputError(f"{imagery.path}: a cube needs labels; give them with --labels")
-        store.check_grids(imagery.spec.grids, imagery.path)
-        for piece in pieces:
-            values = store.read(piece.zone, whole(store.grid(piece.zone)))
-            store.legend.check(values, store.path)
+            known = zip(pieces, imagery.labels(), strict=True)
+        else:
+            store = next(stores, None)
+            if store is None:
+                message = f"{imagery.path}: a cube needs labels; give them with --labels"
+                raise InvalidInputError(message)
+            store.check_grids(imagery.spec.grids, imagery.path)
+            known = _with_classes(pieces, store)
+        for piece, values in known:
+            is_seen = _seen(piece, nodata, values.shape)
+            yield piece, values if is_seen.all() else np.where(is_seen, values, UNLABELLED)
+
+
+def _with_classes(
+    pieces: Iterator[Decoded], store: Classes
+) -> Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]:
+    """Yield areas of a cube with the class values of a store, read once a zone."""
+    for zone, samples in groupby(pieces, lambda piece: piece.zone):
+        values = store.read(zone, whole(store.grid(zone)))
+        store.legend.check(values, store.path)
+        for piece in samples:
             yield piece, values
+
+
+def _seen(
+    piece: Decoded, nodata: Mapping[str, int], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "y x"]:
+    """Return where any band of an area was observed."""
+    seen = np.zeros(shape, np.bool_)
+    for key, bands in piece.arrays.items():
+        factor = shape[0] // bands.shape[1]
+        for band in bands:
+            seen |= (band != nodata[key]).repeat(factor, 0).repeat(factor, 1)
+            if seen.all():
+                return seen
+    return seen
 
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:

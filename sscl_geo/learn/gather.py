@@ -51,6 +51,17 @@ def total_over_ranks(value: Tensor) -> Tensor:
     return summed
 
 
+def share_of_ranks(amount: Tensor) -> Tensor:
+    """Return this rank's amount over the mean of all ranks'.
+
+    A mean over a rank's pixels times the share of their number is what, averaged over ranks as DDP
+    averages gradients, is the mean over all pixels: ranks do not have equally many labels.
+    """
+    mine = amount.detach().float()
+    mean = total_over_ranks(mine) / world_size()
+    return mine / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+
+
 def first_sample(local_samples: int) -> int:
     """Return where this rank's samples start among those of all ranks."""
     return dist.get_rank() * local_samples if world_size() > 1 else 0

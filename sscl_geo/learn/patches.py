@@ -201,9 +201,11 @@ class Patches:
         step = _step(patch)
         rows, columns = (size // step for size in _shape(field, self._factor))
         seen = np.zeros((rows * step, columns * step), bool)
-        for name in (name for name, factor in self._factor.items() if factor == 1):
+        finest = min(self._factor.values())
+        for name in (name for name, factor in self._factor.items() if factor == finest):
             for band in field.arrays[name]:
-                seen |= band[: rows * step, : columns * step] != self._nodata[name]
+                fine = (band != self._nodata[name]).repeat(finest, 0).repeat(finest, 1)
+                seen |= fine[: rows * step, : columns * step]
         cells = seen.reshape(rows, step, columns, step).sum((1, 3))
         table = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
         side = patch // step

@@ -13,6 +13,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import IGNORED, Batch
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
+from sscl_geo.learn.gather import share_of_ranks
 from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Segmenter
 
@@ -216,6 +217,9 @@ class Finetune(nn.Module):
         loss = F.cross_entropy(
             adjusted, labels, weight, ignore_index=IGNORED, label_smoothing=spec.smoothing
         )
+        counted = labels[labels != IGNORED]
+        amount = torch.ones_like(shares) if weight is None else weight
+        loss = loss * share_of_ranks(amount[counted].sum())
         return loss + spec.dice * dice_loss(adjusted, labels) if spec.dice else loss
 
     def _taught(

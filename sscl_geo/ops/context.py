@@ -22,6 +22,8 @@ def with_context(
         sides: Sides of the squares in pixels; at the image's edge they are mirrored.
         is_valid: Which numbers count in the squares; all if None. A square without any has 0.
     """
+    if is_valid is not None and is_valid.all():
+        is_valid = None
     parts = [planes]
     known = planes if is_valid is None else np.where(is_valid, planes, np.float32(0))
     for side in sides:

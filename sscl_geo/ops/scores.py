@@ -16,7 +16,8 @@ class Scores(NamedTuple):
         oa: Overall accuracy.
         aa: Average accuracy: mean recall over the classes with reference pixels.
         miou: Mean intersection over union over the same classes.
-        miou_all: The sum of all IoU divided by the number of all classes of the legend.
+        miou_all: The sum of all IoU divided by the number of all classes of the legend, those
+            that it ignores included, as some report it: over ten for the eight of DFC2020.
         recall: Producer's accuracy of each class.
         precision: User's accuracy of each class.
         iou: Intersection over union of each class.
@@ -42,7 +43,8 @@ class Evaluation(Frozen):
         oa: Overall accuracy.
         aa: Mean producer's accuracy of the classes present.
         miou: Mean intersection over union of the classes present.
-        miou_all: The sum of all IoU over the number of all classes of the legend.
+        miou_all: The sum of all IoU over the number of all classes of the legend, those that it
+            ignores included.
         recall: Producer's accuracy of each class.
         precision: User's accuracy of each class.
         iou: Intersection over union of each class.
@@ -77,8 +79,13 @@ def confusion(
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def scores(matrix: Int64[np.ndarray, "classes classes"]) -> Scores:
-    """Return the scores of a confusion matrix: macro recall and the Jaccard index."""
+def scores(matrix: Int64[np.ndarray, "classes classes"], ignored: int = 0) -> Scores:
+    """Return the scores of a confusion matrix: macro recall and the Jaccard index.
+
+    Args:
+        matrix: Pixels by (reference, mapped) class.
+        ignored: Number of classes that the legend ignores; only `miou_all` counts them.
+    """
     hits = np.diag(matrix).astype(np.float64)
     reference, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
     recall, precision = _ratio(hits, reference), _ratio(hits, mapped)
@@ -88,7 +95,7 @@ def scores(matrix: Int64[np.ndarray, "classes classes"]) -> Scores:
         oa=float(hits.sum() / max(matrix.sum(), 1)),
         aa=float(recall[present].mean()) if present.any() else float("nan"),
         miou=float(iou[present].mean()) if present.any() else float("nan"),
-        miou_all=float(np.nansum(iou) / len(iou)),
+        miou_all=float(np.nansum(iou) / (len(iou) + ignored)),
         recall=tuple(recall.tolist()),
         precision=tuple(precision.tolist()),
         iou=tuple(iou.tolist()),
@@ -104,7 +111,7 @@ def _ratio(
 
 def evaluation(matrix: Int64[np.ndarray, "classes classes"], legend: Legend) -> Evaluation:
     """Return everything that a confusion matrix with at least one pixel says."""
-    found = scores(matrix)
+    found = scores(matrix, len(legend.ignored))
     return Evaluation(
         legend=legend,
         matrix=tuple(tuple(row) for row in matrix.tolist()),

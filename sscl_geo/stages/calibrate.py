@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,24 +53,30 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     bands = spec.bands
     source = opened(imagery)
     check_stored_alike(source, bands)
-    legend = source.spec.legend if isinstance(source, Chips) else _legend(labels)
-    if legend is not None and legend != bundle.legend:
+    told = source.spec.legend if isinstance(source, Chips) else _legend(labels)
+    if told is not None and told != bundle.legend:
         raise InvalidInputError(
             f"{labels or imagery.path} has another legend than {model}; make labels with that one"
         )
     names = [band.name for band in bands]
+    legend = bundle.legend
     with tempfile.TemporaryDirectory() as cache:
-        pieces = labelled([source], [labels] if labels else [], names, Path(cache))
+
+        def pieces() -> Iterator[_Piece]:
+            for piece, values in labelled([source], [labels] if labels else [], names, Path(cache)):
+                yield piece, legend.indices(values)
+
+        count = sum(int((classes != IGNORED).sum()) for _, classes in pieces())
+        if not count:
+            message = f"{labels or imagery.path}: no labelled pixel lies on what was observed"
+            raise InvalidInputError(message)
         parts = [
             part
-            for piece, values in pieces
-            for part in _known(network, piece, bundle.legend.indices(values), bundle.window)
+            for piece, classes in _thinned(pieces(), -(-count // MOST_PIXELS))
+            for part in _known(network, piece, classes, bundle.window)
         ]
-    if not parts:
-        raise InvalidInputError(f"{labels or imagery.path}: no labelled pixel lies on the imagery")
     logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
-    step = -(-len(known) // MOST_PIXELS)
-    temperature = fitted_temperature(logits[::step], known[::step].astype(np.int64))
+    temperature = fitted_temperature(logits, known.astype(np.int64))
     training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
     return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
 
@@ -78,25 +85,44 @@ def _legend(labels: AnyLocation | None) -> Legend | None:
     return None if labels is None else Classes.open(labels, "labels").legend
 
 
+_Piece = tuple[Decoded, UInt8[np.ndarray, "y x"]]
+"""An area, and the positions of its classes in the legend."""
+
+
+def _thinned(pieces: Iterator[_Piece], step: int) -> Iterator[_Piece]:
+    """Yield areas of whose labelled pixels, numbered through all, every `step`th is kept."""
+    before = 0
+    for piece, classes in pieces:
+        places = np.flatnonzero(classes != IGNORED)
+        kept = places[-before % step :: step]
+        before += len(places)
+        thin = np.full_like(classes, IGNORED)
+        thin.flat[kept] = classes.flat[kept]
+        yield piece, thin
+
+
 def _known(
     network: Model, piece: Decoded, classes: UInt8[np.ndarray, "y x"], side: int
 ) -> Iterator[tuple[Float32[np.ndarray, "pixel class"], UInt8[np.ndarray, " pixel"]]]:
     """Yield the logits and classes of a piece's labelled pixels, window by window."""
     spec = network.encoder.spec
     factor = {name: bands[0].gsd // spec.gsd for name, bands in spec.arrays.items()}
-    for top in range(0, classes.shape[0], side):
-        for left in range(0, classes.shape[1], side):
-            here = classes[top : top + side, left : left + side]
-            if (here == IGNORED).all():
-                continue
-            stored = {
-                name: torch.from_numpy(np.array(piece.arrays[name][:, *_part(top, left, side, f)]))
-                for name, f in factor.items()
-            }
-            with torch.inference_mode():
-                bands = network.encoder.normalise({n: array[None] for n, array in stored.items()})
-                scores = network(bands.values, bands.is_absent)[0].float().numpy()
-            yield scores[:, here != IGNORED].T, here[here != IGNORED]
+    height, width = classes.shape
+    for row, column in product(range(0, height, side), range(0, width, side)):
+        # The last windows reach back, so that the network sees as much as in the others.
+        top, left = max(min(row, height - side), 0), max(min(column, width - side), 0)
+        here = classes[top : top + side, left : left + side].copy()
+        here[: row - top], here[:, : column - left] = IGNORED, IGNORED
+        if (here == IGNORED).all():
+            continue
+        stored = {
+            name: torch.from_numpy(np.array(piece.arrays[name][:, *_part(top, left, side, f)]))
+            for name, f in factor.items()
+        }
+        with torch.inference_mode():
+            bands = network.encoder.normalise({n: array[None] for n, array in stored.items()})
+            scores = network(bands.values, bands.is_absent)[0].float().numpy()
+        yield scores[:, here != IGNORED].T, here[here != IGNORED]
 
 
 def _part(top: int, left: int, side: int, factor: int) -> tuple[slice, slice]:

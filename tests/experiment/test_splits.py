@@ -45,6 +45,11 @@ def test_parts_of_the_makers_are_taken_as_they_are() -> None:
     assert split == ((0,), (), (1,))
     with pytest.raises(InvalidInputError, match="'winter' is none of 0, validation"):
         split_chips(chips, SplitSpec(by="part", test="winter", validation="none"))
+    more = [*chips, Chip(id="2", place="x", part="public"), Chip(id="3", place="0", part="copy")]
+    alone = SplitSpec(by="part", train="0", test="validation", validation="none")
+    assert split_chips(more, alone) == ((0,), (), (1,))
+    with pytest.raises(InvalidInputError, match="the rest trains"):
+        split_chips(chips, SplitSpec(train="0", test=0.5))
     shared = [chip.model_copy(update={"place": "p"}) for chip in chips]
     with pytest.raises(InvalidInputError, match="chips of one place are in two parts"):
         split_chips(shared, SplitSpec(by="part", test="validation", validation="none"))

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import torch
 import xarray
+import zarr
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.frozen import read_yaml
@@ -15,11 +16,13 @@ from sscl_geo.geo.inputs import ReflectanceScale
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips, Selection, write_chips
 from sscl_geo.io.chipsets import hls_worldcover, sen12ms
-from sscl_geo.io.fields import decoded, opened, selected
+from sscl_geo.io.fields import decoded, labelled, opened, selected
+from sscl_geo.io.location import location
 from sscl_geo.io.statistics import measured_inputs
 from sscl_geo.learn.inputs import Normalise
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.plugins import shipped
+from sscl_geo.sensors.hls_l30 import SENSOR
 
 LAYOUT = Path("dfc2020_layout")
 VALIDATION = LAYOUT / "ROIs0000_validation"
@@ -52,6 +55,23 @@ def test_chips_of_an_npz_open_in_xarray_with_their_reflectance(
     assert np.array_equal(group.labels.values, raw["worldcover"])
     assert "tree_cover" in group.labels.attrs["flag_meanings"]
     assert [chip.place for chip in chips.chips] == [str(place) for place in raw["place"]]
+
+
+def test_ground_that_no_band_saw_has_no_label_to_learn_from(chips: Chips, tmp_path: Path) -> None:
+    shutil.copytree(str(chips.path), tmp_path / "gaps.zarr")
+    stored = zarr.open_array(tmp_path / "gaps.zarr", path="hls", mode="r+")
+    nodata = SENSOR.nodata
+    stored[0, :, :9, :7] = nodata  # all bands
+    stored[0, 2, 20:, :] = nodata  # one band
+    some = Chips.open(location(tmp_path / "gaps.zarr"), (0, 1))
+    names = [band.name for band in some.spec.bands]
+    for name in ([names[0], names[2]], names):
+        found = [values for _, values in labelled([some], [], name, tmp_path / "cache")]
+        expected = chips.labels()[:2].copy()
+        expected[0, :9, :7] = 0
+        assert np.array_equal(np.stack(found), expected)
+    (_, alone), _ = labelled([some], [], [names[2]], tmp_path / "cache")
+    assert (alone[20:] == 0).all()
 
 
 def test_some_chips_are_read_band_by_band_in_the_order_asked(chips: Chips, tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_imagenet_weights_make_the_same_maps_as_torchvisions_network(
         assert torch.allclose(stage, x, rtol=1e-4, atol=1e-4)
 
 
+def test_weights_of_a_torch_that_did_not_count_batches_are_the_same(
+    weights: Path, theirs: Any, tmp_path: Path
+) -> None:
+    state = {k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "old.pth")
+    made = []
+    for path in (weights, tmp_path / "old.pth"):
+        torch.manual_seed(0)
+        network = encoder(18)
+        initialise(network, "imagenet", {"weights": str(path)})
+        made.append(network.state_dict())
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
 def test_unifeat_without_a_feature_extractor_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"features\.layers 0 has none"):
         unifeat.build(encoder(18), unifeat.Settings())

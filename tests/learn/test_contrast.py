@@ -21,12 +21,13 @@ from torch.multiprocessing.spawn import spawn
 from sscl_geo import plugins
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn import contrast
-from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.batches import IGNORED, Batch
 from sscl_geo.learn.checkpoint import from_bytes, to_bytes
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
-from sscl_geo.learn.network import Encoder
+from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.supervised import Finetune, FinetuneSettings, LossSpec
 from sscl_geo.runtime.gang import Rank, Ranks
 
 # Ray's workers cannot import this file, so its functions travel whole.
@@ -181,17 +182,28 @@ def test_a_gather_that_does_not_sum_has_another_gradient(tmp_path: Path) -> None
     assert relative_error(2, tmp_path, is_summed=False) > 0.05
 
 
-def _task() -> unifeat.UniFeat:
-    """UniFeat of two bands, with the statistics of no batch, which ranks would not share."""
+def _spec() -> NetworkSpec:
     numbers = {"array": "a", "gsd": 10, "nodata": 0, "low": 0, "high": 99, "mean": 50, "spread": 20}
     bands = [
         BandInput.model_validate({"name": f"sentinel2_l2a:{n}", **numbers}) for n in ("B02", "B11")
     ]
-    spec = NetworkSpec(
-        bands=tuple(bands), features=FeatureSpec(layers=2, width=4), backbone=BackboneSpec()
+    backbone = BackboneSpec(name="dilated", width=8, rates=(1,), context_width=8)
+    return NetworkSpec(
+        bands=tuple(bands), features=FeatureSpec(layers=2, width=4), backbone=backbone
     )
+
+
+def _task() -> unifeat.UniFeat:
+    """UniFeat of two bands, with the statistics of no batch, which ranks would not share."""
     torch.manual_seed(0)
-    return unifeat.build(Encoder(spec), unifeat.Settings(dim=8, locations=64)).eval()
+    return unifeat.build(Encoder(_spec()), unifeat.Settings(dim=8, locations=64)).eval()
+
+
+def _finetune() -> Finetune:
+    """Finetuning with weighted classes, with the statistics of no batch."""
+    torch.manual_seed(0)
+    settings = FinetuneSettings(loss=LossSpec(frequency=0.5))
+    return Finetune(Segmenter(_spec(), 3), settings, torch.tensor([0.6, 0.3, 0.1])).eval()
 
 
 def _learn_once(rank: Rank) -> None:
@@ -200,24 +212,30 @@ def _learn_once(rank: Rank) -> None:
     stored[0, :, :8] = 0
     share = 8 // rank.world
     mine = slice(rank.rank * share, (rank.rank + 1) * share)
-    task = _task()
-    wrapped = rank.wrap(task)  # must live until the gradients are averaged
-    loss = wrapped(Batch({"a": stored[mine]}, None), torch.Generator().manual_seed(5))
-    torch.autograd.backward(loss)
-    gradient = torch.cat([p.grad.flatten() for p in task.parameters() if p.grad is not None])
-    rank.report({"phase": "unifeat", "epoch": 1}, to_bytes({"gradient": gradient}))
+    # One pixel of the first half has a label, and all of the second.
+    labels = torch.full((8, 16, 16), IGNORED)
+    labels[:4, 3, 3] = 0
+    labels[4:] = torch.randint(0, 3, (4, 16, 16), generator=torch.Generator().manual_seed(6))
+    gradients = {}
+    for name, task in (("unifeat", _task()), ("finetune", _finetune())):
+        wrapped = rank.wrap(task)  # must live until the gradients are averaged
+        given = Batch({"a": stored[mine]}, None if name == "unifeat" else labels[mine])
+        torch.autograd.backward(wrapped(given, torch.Generator().manual_seed(5)))
+        parts = [p.grad.flatten() for p in task.parameters() if p.grad is not None]
+        gradients[name] = torch.cat(parts)
+    rank.report({"phase": "unifeat", "epoch": 1}, to_bytes({"gradients": gradients}))
 
 
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
-def test_unifeat_on_ray_ranks_has_the_gradient_of_one_process(tmp_path: Path) -> None:
-    gradients: list[Any] = []
+def test_ray_ranks_have_the_gradient_of_one_process(tmp_path: Path) -> None:
+    kept: list[Any] = []
     for ranks in (Ranks(), Ranks(ranks=2)):
         gang = plugins.find("sscl_geo.runtime.gangs", ranks.gang)
-        kept = from_bytes(gang.run(_learn_once, tmp_path / ranks.gang / "run", ranks))
-        gradients.append(kept["gradient"])
-    expected, found = gradients
-    assert (found - expected).norm() < 1e-5 * expected.norm()
+        state = from_bytes(gang.run(_learn_once, tmp_path / ranks.gang / "run", ranks))
+        kept.append(state["gradients"])
+    for name, expected in kept[0].items():
+        assert (kept[1][name] - expected).norm() < 1e-5 * expected.norm(), name
 
 
 @given(st.integers(1, 7), st.booleans(), st.booleans())

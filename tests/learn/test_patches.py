@@ -126,6 +126,16 @@ def test_balanced_sampling_draws_rare_classes_as_often() -> None:
     assert 0.3 < share < 0.7
 
 
+def test_ground_seen_by_coarse_bands_alone_is_drawn() -> None:
+    coarse = NetworkSpec(bands=SPEC.bands[1:])
+    source = field(40, 40)
+    source = Field({"r20m/s2": source.arrays["r20m/s2"]}, None)
+    source.arrays["r20m/s2"][:, :, :10] = 0
+    patches = Patches((source,), coarse, DrawSpec(8, 32, 0, "area"))
+    drawn = patches.batch(0, 0, 1, CPU).stored["r20m/s2"]
+    assert ((drawn != 0).float().mean((1, 2, 3)) >= 0.5).all()
+
+
 def test_unobserved_ground_is_not_drawn() -> None:
     source = field(40, 40)
     source.arrays["r10m/s2"][:, :, :20] = 0

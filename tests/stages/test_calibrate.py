@@ -44,7 +44,7 @@ def test_labels_without_a_labelled_pixel_are_told_and_leave_nothing(
 ) -> None:
     shutil.copytree(learned.labels, tmp_path / "none.zarr")
     zarr.open_array(tmp_path / "none.zarr", path="epsg32633/labels", mode="r+")[:] = 0
-    with pytest.raises(InvalidInputError, match="no labelled pixel lies on the imagery"):
+    with pytest.raises(InvalidInputError, match="no labelled pixel lies on what was observed"):
         calibrate(
             learned.model, Selection(path=learned.cube), tmp_path / "none.zarr", tmp_path / "out"
         )

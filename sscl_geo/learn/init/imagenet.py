@@ -93,5 +93,8 @@ def _layer(layer: Module, convolution: str, norm: str) -> dict[str, Tensor]:
         if isinstance(part, Conv2d):
             named[f"{convolution}.weight"] = part.weight
         if isinstance(part, BatchNorm2d):
-            named |= {f"{norm}.{name}": value for name, value in part.state_dict().items()}
+            # A count of batches, which files of before 2018 lack, plays no part at our momentum.
+            held = part.state_dict()
+            del held["num_batches_tracked"]
+            named |= {f"{norm}.{name}": value for name, value in held.items()}
     return named

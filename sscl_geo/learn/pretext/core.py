@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
+from sscl_geo.learn.gather import share_of_ranks
 from sscl_geo.learn.network import Encoder, PixelHead
 
 IS_SHARED = False
@@ -39,7 +40,7 @@ class CoRe(nn.Module):
         self.register_buffer("groups", band_groups(encoder.spec), persistent=False)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Return the mean absolute error over all observed pixels of all bands, in z-scores."""
+        """Return the mean absolute error in z-scores over the observed pixels of all ranks."""
         bands = self.encoder.normalise(batch.stored)
         groups = self.get_buffer("groups")
         degraded = degrade(
@@ -50,7 +51,8 @@ class CoRe(nn.Module):
             self.encoder(degraded.bands, degraded.is_dropped | bands.is_absent), size
         )
         error = (rebuilt - bands.values).abs() * bands.is_valid
-        loss: Tensor = error.sum() / bands.is_valid.sum().clamp(min=1)
+        observed = bands.is_valid.sum()
+        loss: Tensor = error.sum() / observed.clamp(min=1) * share_of_ranks(observed)
         return loss
 
 

@@ -110,7 +110,8 @@ def check_validation(
         )
     if {*_taught(imagery, request.labels)} & {*_taught(others, request.validation_labels)}:
         raise InvalidInputError(
-            f"--validation: labels of {others[0].path} teach too; give ones that do not"
+            f"--validation: labels of {others[0].path} teach too, or others of the same places; "
+            "give ones of other places"
         )
 
 
@@ -124,13 +125,16 @@ def _stored(imagery: Imagery, names: Sequence[str]) -> dict[str, tuple[str, int]
     }
 
 
-def _taught(imagery: Sequence[Imagery], labels: Sequence[Location]) -> Iterator[tuple[str, int]]:
-    """Yield what tells labels apart: each chip of a store, or a whole store of labels."""
+def _taught(imagery: Sequence[Imagery], labels: Sequence[Location]) -> Iterator[tuple[str, str]]:
+    """Yield what tells labels apart: each place of a store of chips, or a whole store of labels.
+
+    Chips of one place, at two dates or side by side, have the same labels or much alike ones.
+    """
     for one in imagery:
         if isinstance(one, Chips):
-            yield from ((one.store.plan.digest, number) for number in one.samples)
+            yield from ((one.store.plan.digest, chip.place) for chip in one.chips)
     for path in labels:
-        yield Classes.open(path, "labels").store.plan.digest, 0
+        yield Classes.open(path, "labels").store.plan.digest, ""
 
 
 def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
