@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 from pyproj import Transformer
 
-from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.bbox import EAST_EDGE, POLE, BBox, meet
 from sscl_geo.geo.grid import GSD, Block, Grid, Tile, Window
 
 # Points per side of a tile that is carried to degrees: between them its edges bend by millimetres.
@@ -34,14 +34,28 @@ def block_bbox(block: Block) -> BBox:
     x = np.concatenate([across, across, np.full_like(up, left), np.full_like(up, right)])
     y = np.concatenate([np.full_like(across, bottom), np.full_like(across, top), up, up])
     longitude, latitude = transformer(block.crs, DEGREES).transform(x, y)
+    for latitude_of_pole, x_of_pole, y_of_pole in _poles(block.crs):
+        if left <= x_of_pole <= right and bottom <= y_of_pole <= top:
+            south, north = min(*latitude, latitude_of_pole), max(*latitude, latitude_of_pole)
+            return BBox(-EAST_EDGE, float(south), EAST_EDGE, float(north))
     west, east = float(longitude.min()), float(longitude.max())
     if east - west > 180:  # noqa: PLR2004 - the box crosses the antimeridian
         west, east = float(longitude[longitude > 0].min()), float(longitude[longitude < 0].max())
     return BBox(west, float(latitude.min()), east, float(latitude.max()))
 
 
+@cache
+def _poles(crs: str) -> tuple[tuple[float, float, float], ...]:
+    """Return latitude, x and y of the poles that a CRS can tell."""
+    there = [(pole, *transformer(DEGREES, crs).transform(0.0, pole)) for pole in (POLE, -POLE)]
+    return tuple(place for place in there if np.isfinite(place).all())
+
+
 def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
     """Where a block's pixel centres lie in a half-open box in degrees."""
+    around = block_bbox(block)
+    if _contains(bbox, around) or not meet(bbox, around):
+        return np.full((block.height, block.width), meet(bbox, around))
     x = block.transform.c + block.transform.a * (np.arange(block.width) + 0.5)
     y = block.transform.f + block.transform.e * (np.arange(block.height) + 0.5)
     longitude, latitude = transformer(block.crs, DEGREES).transform(*np.meshgrid(x, y))
@@ -55,7 +69,7 @@ def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
 def owned(grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
     """Where a window's pixel centres are the grid's own, so that no place is counted twice."""
     block = grid.block(window)
-    if grid.owns is None or _contains(grid.owns, block_bbox(block)):
+    if grid.owns is None:
         return np.ones((window.height, window.width), np.bool_)
     return inside_bbox(block, grid.owns)
 

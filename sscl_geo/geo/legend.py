@@ -95,7 +95,7 @@ class Legend(Frozen):
         table |= {
             code: item.value for item in self.classes for code in item.sources or (item.value,)
         }
-        present, inverse = np.unique(labels, return_inverse=True)
+        present = np.unique(labels)
         # A fraction equals no class, and `item` keeps it one.
         unknown = [value.item() for value in present if value.item() not in table]
         if unknown:
@@ -103,8 +103,10 @@ class Legend(Frozen):
                 f"{source} holds the values {unknown}, which legend {self.name!r} does not "
                 "name; add them to a class's `sources` or to `ignored`"
             )
-        mapped = np.array([table[int(value)] for value in present], np.uint8)
-        return mapped[inverse].reshape(labels.shape)
+        mapped = np.full(labels.shape, UNLABELLED, np.uint8)
+        for value in present:
+            mapped[labels == value] = table[int(value)]
+        return mapped
 
     def check(self, labels: UInt8[np.ndarray, "*shape"], source: object) -> None:
         """Let only class values and 0 be learned from.

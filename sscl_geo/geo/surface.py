@@ -1,6 +1,6 @@
 """How large pixels are on the ground."""
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64
@@ -43,7 +43,7 @@ def _cells(start: int, length: int) -> np.ndarray:
     return np.arange(start, start + length) // CHUNK_PX
 
 
-@cache
+@lru_cache(4096)
 def _cell_hectares(crs: str, origin: tuple[int, int], row: int, column: int) -> float:
     """Return the area of one pixel of a cell."""
     side = CHUNK_PX * GSD

@@ -1,7 +1,7 @@
 """Searching a catalogue: items in, scenes out, each item taken or refused with a cause."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ def search(
     area: BBox | tuple[BBox, ...],
     interval: Period,
     *,
-    max_cloud: float = 100,
+    is_wanted: Callable[[Scene], bool] = lambda _: True,
     ask_pixels: bool = False,
 ) -> Found:
     """Return the scenes of a sensor that meet an area within an interval, by time and id.
@@ -62,8 +62,7 @@ def search(
         sensor: The sensor.
         area: One box or several; each may cross the antimeridian.
         interval: The days wanted.
-        max_cloud: Percent of clouds above which an optical scene is left out; one whose catalogue
-            does not tell stays.
+        is_wanted: Says which scenes of the area to keep, before their pixels are asked.
         ask_pixels: Whether pixels must confirm the DN convention of optical scenes. It reads three
             overviews of each.
 
@@ -82,7 +81,7 @@ def search(
         except SsclGeoError as error:
             refusals.append(Refusal(str(raw.get("id")), str(error)))
     kept = newest((s for s in scenes if _meets(s, boxes, interval)), place.collections)
-    kept = tuple(scene for scene in kept if (scene.cloud_cover or 0) <= max_cloud)
+    kept = tuple(s for s in kept if is_wanted(s))
     if not ask_pixels or sensor.kind == "sar":
         return Found(kept, tuple(refusals))
     judged = _by_pixels(kept, place, source)

@@ -152,6 +152,10 @@ class Classes(NamedTuple):
         """Return class values of a window."""
         return self.store.read(f"{zone}/{self.name}", (), window)
 
+    def thinned(self, zone: str, longest_px: int) -> UInt8[np.ndarray, "y x"]:
+        """Return class values of a zone, of at most so many pixels a side."""
+        return self.store.thinned(f"{zone}/{self.name}", (), longest_px)
+
     def grid(self, zone: str) -> Grid:
         """Return the grid of a zone."""
         return next(grid for grid in self.grids if grid.zone == zone)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from sscl_geo.io.plan import read_plan
 from sscl_geo.sensors import sensor_of
 
 ROWS = 2048
-"""Rows at 10 m that are decoded at a time."""
+"""Rows and columns at 10 m that are decoded at a time."""
 
 Imagery = Cube | Chips
 """What a network learns from."""
@@ -245,12 +245,12 @@ def _cache_file(folder: Path, key: str, indices: list[int]) -> Path:
 def _decode(cube: Cube, grid: Grid, time: int, place: Places, path: Path) -> None:
     key, indices = next(iter(place.items()))
     stored = cube.store.array(f"{grid.zone}/{Place.of(key).array}")
-    factor = grid.shape[0] // stored.shape[-2]
     with _pending(path, stored.dtype, (len(indices), *stored.shape[-2:])) as out:
-        for top in range(0, grid.shape[0], ROWS):
-            window = Window(top, 0, min(ROWS, grid.shape[0] - top), grid.shape[1])
-            rows = slice(top // factor, (top + window.height) // factor)
-            out[:, rows] = cube.read(grid.zone, time, place, window)[key]
+        height, width = grid.shape
+        for top, left in product(range(0, height, ROWS), range(0, width, ROWS)):
+            window = Window(top, left, min(ROWS, height - top), min(ROWS, width - left))
+            stored_part = window.at(Place.of(key).gsd).slices
+            out[:, *stored_part] = cube.read(grid.zone, time, place, window)[key]
 
 
 @contextmanager

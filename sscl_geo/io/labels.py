@@ -8,6 +8,7 @@ import geopandas
 import numpy as np
 import rasterio
 import rasterio.features
+import shapely
 from jaxtyping import Shaped
 from pandas.api.types import is_integer_dtype
 
@@ -58,13 +59,14 @@ class LayerLabels:
 
     def __init__(self, items: Sequence[LayerItem], profile: Profile) -> None:
         self._items = items
-        self._profile = profile
+        # One for all tiles, as a token serves many.
+        self._sign = signer(profile.signing, profile.private_hosts)
 
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
         box = block_bbox(block)
         found = np.zeros((block.height, block.width), np.int32)
-        with GeoTiffReader(signer(self._profile.signing, self._profile.private_hosts)) as reader:
+        with GeoTiffReader(self._sign) as reader:
             for item in self._items:
                 if not meet(item.bbox, box) or found.all():
                     continue
@@ -92,20 +94,31 @@ class VectorLabels:
             raise InvalidInputError(f"{path}: needs a CRS and whole numbers in column {column!r}")
         self._path = path
         self._frame = frame
-        self._column = column
+        self._values = frame[column].to_numpy().astype(int)
+        self._local: tuple[str, np.ndarray, shapely.STRtree] | None = None
 
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
         with readable(f"--source {self._path}"):
-            local = self._frame.to_crs(block.crs)
-            pairs = zip(local.geometry, local[self._column].astype(int), strict=True)
-            shapes = [(shape, value) for shape, value in pairs if shape is not None]
-            if not shapes:
+            shapes, tree = self._in(block.crs)
+            # In the file's order, as the last polygon counts.
+            here = np.sort(tree.query(shapely.box(*block.bounds)))
+            if not here.size:
                 return np.zeros((block.height, block.width), np.int32)
             burned: np.ndarray = rasterio.features.rasterize(
-                shapes, (block.height, block.width), transform=block.transform, dtype="int32"
+                zip(shapes[here], self._values[here], strict=True),
+                (block.height, block.width),
+                transform=block.transform,
+                dtype="int32",
             )
             return burned
+
+    def _in(self, crs: str) -> tuple[np.ndarray, shapely.STRtree]:
+        """Return the polygons in a CRS and an index of them, made once for all tiles of a zone."""
+        if self._local is None or self._local[0] != crs:
+            shapes = self._frame.geometry.to_crs(crs).to_numpy()
+            self._local = crs, shapes, shapely.STRtree(shapes)
+        return self._local[1:]
 
 
 def _check_georeferenced(path: Path) -> None:

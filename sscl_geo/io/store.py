@@ -194,6 +194,23 @@ class Store:
                 out[..., rows, columns] = array[where]
         return out
 
+    def thinned(
+        self, path: str, lead: tuple[int, ...], longest_px: int
+    ) -> Shaped[np.ndarray, "..."]:
+        """Return `(..., y, x)` of at most so many pixels a side: every second, third, or so on.
+
+        Chunks between them are not decoded, and no more is held.
+
+        Raises:
+            ReadError: The bytes of its chunks are damaged.
+            StoreError: The bucket cannot be reached.
+        """
+        with readable(f"{self.path}/{path}", ReadError), reached(str(self.path)):
+            array = self.array(path)
+            every = slice(None, None, -(-max(array.shape[-2:]) // longest_px))
+            where: _Index = (*lead, ..., every, every)
+            return np.asarray(array[where])
+
     def sweep(self) -> None:
         """Delete what a killed writer left half-written."""
         if not self.path.is_local:

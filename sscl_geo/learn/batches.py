@@ -67,7 +67,8 @@ def shares(fields: Sequence[Field], classes: int) -> Float32[Tensor, " class"]:
     """Return each class's share of the labelled pixels."""
     counts = np.zeros(256, np.int64)
     for field in fields:
-        if field.labels is not None:
-            counts += np.bincount(field.labels.ravel(), minlength=256)
+        # Row by row, as counting makes eight bytes of each pixel.
+        for row in () if field.labels is None else field.labels:
+            counts += np.bincount(row, minlength=256)
     known = counts[:classes]
     return torch.from_numpy(known / max(known.sum(), 1)).float()

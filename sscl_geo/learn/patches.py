@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Float64, Shaped, UInt8
 from torch import Tensor
 
 from sscl_geo.errors import InvalidInputError
@@ -77,17 +77,16 @@ class Patches:
         self._factor = _factors(spec)
         self._nodata = {name: bands[0].nodata for name, bands in spec.arrays.items()}
         self._draw = draw
+        self._step = _step(draw.patch)
         self._fields = fields
-        self._corners, self._labelled = [], []
-        if draw.sampling == "area":
-            self._corners = [self._observed(field) for field in fields]
-            counts = np.array([len(corners) for corners in self._corners])
-        else:
-            self._labelled = [Labelled(self._reached(field)) for field in fields]
-            counts = np.array([labelled.count() for labelled in self._labelled])
+        # By area, what is numbered are corners of patches instead of labelled pixels.
+        numbered = self._observed if draw.sampling == "area" else self._reached
+        self._labelled = [Labelled(numbered(field)) for field in fields]
+        counts = np.array([labelled.count() for labelled in self._labelled])
         if draw.sampling == "fields":
             counts = np.minimum(counts, 1)
-        self._classes = sorted({label for part in self._labelled for label in part.classes})
+        # Of each class, the share of its pixels that lie in a field or one before it.
+        self._shares = {label: self._cumulated(label) for label in self._all_classes()}
         if counts.sum() == 0:
             what = "ground seen" if draw.sampling == "area" else "labels"
             raise InvalidInputError(
@@ -146,7 +145,8 @@ class Patches:
         index = int(np.searchsorted(self._ends, chosen, side="right"))
         number = chosen - (int(self._ends[index - 1]) if index else 0)
         if self._draw.sampling == "area":
-            y, x = self._corners[index][number].tolist()
+            row, column = self._labelled[index].pixel(number)
+            y, x = row * self._step, column * self._step
         elif self._draw.sampling == "fields":
             y, x = self._of_field(index, rng)
         else:
@@ -154,12 +154,19 @@ class Patches:
         return self._fields[index], y, x
 
     def _of_class(self, rng: np.random.Generator) -> tuple[Field, int, int]:
-        label = int(rng.choice(self._classes))
-        counts = np.array([labelled.count(label) for labelled in self._labelled])
-        index = int(rng.choice(len(counts), p=counts / counts.sum()))
-        number = int(rng.integers(counts[index]))
-        pixel = self._labelled[index].pixel(number, label)
+        label = int(rng.choice([*self._shares]))
+        index = int(np.searchsorted(self._shares[label], rng.random(), side="right"))
+        labelled = self._labelled[index]
+        pixel = labelled.pixel(int(rng.integers(labelled.count(label))), label)
         return self._fields[index], *self._around(index, pixel, rng)
+
+    def _all_classes(self) -> list[int]:
+        return sorted({label for labelled in self._labelled for label in labelled.classes})
+
+    def _cumulated(self, label: int) -> Float64[np.ndarray, " field"]:
+        counts = np.array([labelled.count(label) for labelled in self._labelled])
+        shares = np.cumsum(counts / counts.sum())
+        return np.asarray(shares / shares[-1])
 
     def _of_field(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
         patch, labelled = self._draw.patch, self._labelled[index]
@@ -195,10 +202,9 @@ class Patches:
             return np.full((height, width), IGNORED, np.uint8)
         return field.labels[:height, :width]
 
-    def _observed(self, field: Field) -> Int64[np.ndarray, "place 2"]:
-        """Return corners of patches of which at least half the pixels were observed."""
-        patch = self._draw.patch
-        step = _step(patch)
+    def _observed(self, field: Field) -> UInt8[np.ndarray, "row column"]:
+        """Return an image of corners, 0 where at least half of the patch was observed."""
+        patch, step = self._draw.patch, self._step
         rows, columns = (size // step for size in _shape(field, self._factor))
         seen = np.zeros((rows * step, columns * step), bool)
         finest = min(self._factor.values())
@@ -211,7 +217,7 @@ class Patches:
         side = patch // step
         area = table[side:, side:] - table[:-side, side:] - table[side:, :-side]
         area += table[:-side, :-side]
-        return np.argwhere(2 * area >= patch**2) * step
+        return np.where(2 * area >= patch**2, np.uint8(0), np.uint8(IGNORED))
 
 
 def _step(patch: int) -> int:

@@ -36,12 +36,16 @@ from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Outcome
 from sscl_geo.sensors import sensor_of
 
-VERSION = 3
+VERSION = 4
 ROWS = 256
 """Rows of a tile that are described at once."""
 
 ALIGNMENT = 2
 """Pixels of 10 m in one of 20 m, at which what is read begins and ends."""
+
+
+MOST_PIXELS = 2_000_000
+"""Labelled pixels of all tiles that a forest learns from; two hundred trees on them hold 16 GB."""
 
 
 class ForestRequest(Frozen):
@@ -50,7 +54,8 @@ class ForestRequest(Frozen):
     Attributes:
         trees: Number of trees.
         context: Sides in pixels of squares whose mean and spread are features too.
-        pixels: Most labelled pixels of a tile that it learns from, drawn by the seed.
+        pixels: Most labelled pixels of a tile that it learns from, drawn by the seed; fewer where
+            tiles together have more than `MOST_PIXELS`.
         seed: Seed of the forest.
         has_probabilities: Whether the map keeps the probability of every class.
     """
@@ -121,13 +126,19 @@ class _Job(NamedTuple):
 
 
 def _trained(job: _Job) -> RandomForestClassifier:
+    tiles = [
+        (number, grid, window)
+        for number, (grid, window) in enumerate(_windows(job.cube))
+        if (job.labels.read(grid.zone, window) != UNLABELLED).any()
+    ]
+    if not tiles:
+        raise InvalidInputError(f"{job.labels.path}: no labelled pixel lies on the cube")
+    most = min(job.request.pixels, max(MOST_PIXELS // len(tiles), 1))
     parts = [
         part
-        for number, (grid, tile) in enumerate(_tiles(job.cube))
-        for part in _labelled(job, grid, grid.window(tile), number)
+        for number, grid, window in tiles
+        for part in _labelled(job, grid, window, number, most)
     ]
-    if not parts:
-        raise InvalidInputError(f"{job.labels.path}: no labelled pixel lies on the cube")
     samples, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
     del parts
     forest = RandomForestClassifier(job.request.trees, random_state=job.request.seed, n_jobs=-1)
@@ -140,16 +151,21 @@ def _tiles(cube: Cube) -> Iterator[tuple[Grid, Tile]]:
             yield grid, tile
 
 
+def _windows(cube: Cube) -> Iterator[tuple[Grid, Window]]:
+    for grid, tile in _tiles(cube):
+        yield grid, grid.window(tile)
+
+
 def _labelled(
-    job: _Job, grid: Grid, window: Window, number: int
+    job: _Job, grid: Grid, window: Window, number: int, most: int
 ) -> Iterator[tuple[Float32[np.ndarray, "pixel feature"], UInt8[np.ndarray, " pixel"]]]:
     """Yield features and classes of a tile's labelled pixels, strip by strip."""
     reference = job.labels.read(grid.zone, window)
     job.labels.legend.check(reference, job.labels.path)
     places = np.flatnonzero(reference != UNLABELLED)
-    if len(places) > job.request.pixels:
+    if len(places) > most:
         drawn = np.random.default_rng([job.request.seed, number])
-        places = drawn.choice(places, job.request.pixels, replace=False)
+        places = drawn.choice(places, most, replace=False)
     chosen = np.zeros(reference.shape, np.bool_)
     chosen.ravel()[places] = True
     for strip in _strips(window):

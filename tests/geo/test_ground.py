@@ -8,7 +8,7 @@ from pyproj import Transformer
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import Block, Grid, Tile
-from sscl_geo.geo.ground import inside_bbox, owned, tile_bbox
+from sscl_geo.geo.ground import block_bbox, inside_bbox, owned, tile_bbox
 from sscl_geo.geo.zones import grids_of
 
 
@@ -20,6 +20,24 @@ def boxes(draw: st.DrawFn, widest: float = 3.0) -> BBox:
     return BBox(west, south, east if east <= 180 else east - 360, north)
 
 
+def degrees(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Return longitude and latitude of each pixel's centre."""
+    columns, rows = np.meshgrid(np.arange(block.width) + 0.5, np.arange(block.height) + 0.5)
+    there = Transformer.from_crs(block.crs, "EPSG:4326", always_xy=True)
+    longitude, latitude = there.transform(*(block.transform @ (columns, rows)))
+    return longitude, latitude
+
+
+def held_in(box: BBox, block: Block, slack: float = 0.0) -> np.ndarray:
+    """Return which pixels' centres lie in a half-open box, or next to it."""
+    longitude, latitude = degrees(block)
+    across = [
+        (longitude >= part.west - slack) & (longitude < part.east + slack) for part in box.split()
+    ]
+    up = (latitude >= box.south - slack) & (latitude < box.north + slack)
+    return np.asarray(np.any(across, axis=0) & up)
+
+
 @settings(max_examples=40)
 @given(boxes(widest=0.5), st.data())
 def test_the_box_of_a_tile_holds_its_pixels(box: BBox, data: st.DataObject) -> None:
@@ -28,9 +46,25 @@ def test_the_box_of_a_tile_holds_its_pixels(box: BBox, data: st.DataObject) -> N
     tile = data.draw(st.sampled_from(grid.tiles))
     held = tile_bbox(grid, tile)
     assert held.south < held.north
-    west, south, east, north = held
-    widened = BBox(west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6)
-    assert inside_bbox(grid.block(grid.window(tile)), widened).all()
+    assert held_in(held, grid.block(grid.window(tile)), 1e-6).all()
+
+
+POLAR = Block("EPSG:3995", Affine(2000, 0, -50_000, 0, -2000, 70_000), 60, 60)
+TEMPERATE = Block("EPSG:32633", Affine(100, 0, 500_000, 0, -100, 5_800_000), 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("block", "around"), [(POLAR, BBox(-180, 88, 180, 90)), (TEMPERATE, BBox(14, 51, 17, 54))]
+)
+@given(data=st.data())
+def test_pixels_are_inside_where_their_centres_are(
+    block: Block, around: BBox, data: st.DataObject
+) -> None:
+    assert held_in(block_bbox(block), block, 1e-6).all()
+    west, east = sorted(data.draw(st.floats(around.west, around.east)) for _ in range(2))
+    south, north = sorted(data.draw(st.floats(around.south, around.north)) for _ in range(2))
+    box = BBox(west, south, east, north)
+    assert np.array_equal(inside_bbox(block, box), held_in(box, block))
 
 
 def test_the_box_of_a_tile_over_the_antimeridian_crosses_it() -> None:

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 
 from sscl_geo import plugins
 from sscl_geo.errors import CatalogError, SsclGeoError, UntrustedHrefError
+from sscl_geo.geo.area import area_of_polygons
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.catalog import Found, search, to_scene
 from sscl_geo.io.profile import Source, source
+from sscl_geo.stages.ingest.plan import derived
+from sscl_geo.stages.ingest.request import IngestRequest
 
 S2: Sensor = plugins.find("sscl_geo.sensors", "sentinel2_l2a").SENSOR
 S1: Sensor = plugins.find("sscl_geo.sensors", "sentinel1_rtc").SENSOR
@@ -253,6 +257,34 @@ def test_a_later_collection_fills_the_gaps_of_the_preferred_one(
     assert [scene.id for scene in found.scenes] == [
         scene.id for scene in sorted(found.scenes, key=lambda scene: (scene.datetime, scene.id))
     ]
+
+
+def test_scenes_over_no_tile_of_a_region_are_left_out(serve: Any, realdata: Path) -> None:
+    items = recorded(realdata, "earthsearch__sentinel-2-c1-l2a")
+    items = [item for item in items if item["properties"]["datetime"] > "2025"]
+
+    def answer(asked: Any) -> Any:
+        return landing("/search", "POST") if asked.path == "/" else {"features": items}
+
+    catalogue = source(serve(answer).url, "earth-search")
+    middles = sorted(shapely.box(*item["bbox"]).centroid.coords[0] for item in items)
+    ends = [shapely.Point(middle).buffer(0.01) for middle in (middles[0], middles[-1])]
+    area = area_of_polygons(shapely.union_all(ends), "two places")
+    request = IngestRequest(
+        source=catalogue,
+        area=area,
+        datetime="2025-01-01/2025-07-31",
+        sensors=(S2.name,),
+        tile_px=256,
+        ask_pixels=False,
+    )
+    _, scenes = derived(request)
+    found = search(catalogue, S2, area.bbox, HALF_YEAR).scenes
+    near = [
+        one for one in found if any(shapely.box(*one.bbox).distance(end) < 0.05 for end in ends)
+    ]
+    assert 0 < len(near) < len(found)
+    assert {one.id for one in scenes} == {one.id for one in near}
 
 
 def datatake(item: Raw) -> tuple[str, str]:

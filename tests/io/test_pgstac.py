@@ -13,6 +13,7 @@ from pystac_client import Client
 from sscl_geo import plugins
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import Period, parse_interval
+from sscl_geo.geo.scene import Scene
 from sscl_geo.io.catalog import search
 from sscl_geo.io.profile import source
 from sscl_geo.io.search import MAX_PAGES, Query, api_items
@@ -154,7 +155,11 @@ def test_scenes_below_a_share_of_clouds_are_those_that_the_database_names(
     days = sorted(one["properties"]["datetime"][:10] for one in recorded)
     time = parse_interval(f"{days[0]}/{days[-1]}")
     every = search(catalogue, sensor, WORLD, time).scenes
-    found = search(catalogue, sensor, WORLD, time, max_cloud=percent).scenes
+
+    def is_clear(scene: Scene) -> bool:
+        return (scene.cloud_cover or 0) <= percent
+
+    found = search(catalogue, sensor, WORLD, time, is_wanted=is_clear).scenes
     clear = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, percent]}
     named = Client.open(api).search(
         collections=["sentinel-2-l2a"], filter=clear, filter_lang="cql2-json", limit=100

@@ -144,6 +144,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@given(longest=st.integers(1, 800))
+def test_a_store_thinned_has_every_so_manieth_pixel(
+    written: tuple[Store, np.ndarray], longest: int
+) -> None:
+    store, values = written
+    step = -(-max(GRID.shape) // longest)
+    found = store.thinned(LANDCOVER, (), longest)
+    assert np.array_equal(found, values[::step, ::step])
+    assert max(found.shape) <= longest
+
+
 def test_a_write_touches_its_own_chunk_alone(tmp_path: Path) -> None:
     store = made(tmp_path / "map.zarr")
     first, second = (GRID.window(tile) for tile in (GRID.tiles[0], GRID.tiles[4]))

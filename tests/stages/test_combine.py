@@ -25,6 +25,7 @@ from sscl_geo.ops.blending import mean_of
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.work import Machines
 from sscl_geo.sensors import sensor_of
+from sscl_geo.stages import baseline
 from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.combine import combine
 from sscl_geo.stages.map import make_map
@@ -133,6 +134,27 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
     # Sums of windows begin elsewhere, which moves some by a rounding over a tree's threshold.
     assert (gap[seen] <= 0.0026).mean() > 0.995
     assert gap[seen].max() < 0.05
+
+
+def test_a_forest_learns_from_so_many_pixels_of_all_tiles_together(
+    learned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    class Counting(RandomForestClassifier):  # type: ignore[misc]
+        def fit(self, samples: np.ndarray, classes: np.ndarray) -> "Counting":
+            counts.append(len(samples))
+            super().fit(samples, classes)
+            return self
+
+    monkeypatch.setattr(baseline, "RandomForestClassifier", Counting)
+    monkeypatch.setattr(baseline, "MOST_PIXELS", 100)
+    make_baseline(learned.cube, learned.labels, tmp_path / "f.zarr", ForestRequest(trees=1))
+    (grid,) = Cube.open(learned.cube).spec.grids
+    labels = Classes.open(learned.labels, "labels")
+    labelled = [(labels.read(grid.zone, grid.window(tile)) != 0).sum() for tile in grid.tiles]
+    share = 100 // sum(count > 0 for count in labelled)
+    assert counts == [sum(min(count, share) for count in labelled)]
 
 
 @pytest.mark.parametrize("name", ["forest", "mean"])

@@ -141,4 +141,6 @@ def _layout(overviews: Overviews) -> dict[str, str]:
         "BLOCKSIZE": str(BLOCK_PX),
         "OVERVIEWS": "AUTO",
         "RESAMPLING": overviews.upper(),
+        # GDAL cannot foresee how large a compressed file becomes, and a classic one ends at 4 GiB.
+        "BIGTIFF": "IF_SAFER",
     }

@@ -1,10 +1,13 @@
 """A map's layers on any ground: read as they lie, or warped from all zones to another CRS."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from sscl_geo.geo.bbox import BBox, hull, meet
 from sscl_geo.geo.grid import GSD, Block, Grid, Window
-from sscl_geo.geo.ground import owned, transformer
+from sscl_geo.geo.ground import block_bbox, owned, tile_bbox, transformer
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, LANDCOVER, layer_path
@@ -29,9 +32,17 @@ def warped_layer(mapped: Classes, name: str, block: Block) -> Layer:
     Where zones of a map overlap, each place on the ground is read from the zone that owns it.
     """
     out = np.full((block.height, block.width), NODATA[name], np.uint8)
+    here = block_bbox(block)
     for grid in mapped.grids:
-        _add(out, mapped, grid, name, block)
+        if meet(_bbox(grid), here):
+            _add(out, mapped, grid, name, block)
     return out
+
+
+@lru_cache
+def _bbox(grid: Grid) -> BBox:
+    """Return a box in degrees that holds all tiles of a grid."""
+    return hull([tile_bbox(grid, tile) for tile in grid.tiles])
 
 
 def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> None:

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import shapely
@@ -103,6 +104,9 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     periods = () if is_daily else split(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
     plugins.find("sscl_geo.ops.compositors", request.method.compositor)
+    # Of a region, which its box holds many times over, most scenes may lie over no tile.
+    boxes = [_around(tile_bbox(grid, tile)) for grid in grids for tile in grid.tiles]
+    tiles = shapely.STRtree([shapely.box(*part) for box in boxes for part in box.split()])
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
     found = {
@@ -111,7 +115,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
             sensor,
             request.area.bbox,
             padded(interval),
-            max_cloud=request.max_cloud,
+            is_wanted=partial(_is_wanted, tiles, request.max_cloud),
             ask_pixels=request.ask_pixels,
         )
         for sensor in sensors
@@ -145,6 +149,12 @@ def _around(box: BBox) -> BBox:
     up = MARGIN_M / METRES_PER_DEGREE
     across = up / max(math.cos(math.radians(max(abs(box.south), abs(box.north)))), 0.01)
     return box.widened(across, up)
+
+
+def _is_wanted(tiles: shapely.STRtree, max_cloud: float, scene: Scene) -> bool:
+    """Whether a scene lies over a tile and is not too cloudy, as far as its catalogue tells."""
+    parts = [shapely.box(*part) for part in scene.bbox.split()]
+    return (scene.cloud_cover or 0) <= max_cloud and bool(tiles.query(parts).size)
 
 
 class Footprints:

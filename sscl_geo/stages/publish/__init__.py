@@ -134,11 +134,8 @@ def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
         return tuple(grid.retiled(request.file_px) for grid in mapped.grids)
     boxes = [tile_bbox(grid, tile) for grid in mapped.grids for tile in grid.tiles]
     (grid,) = grids_of(Area(bbox=hull(boxes)), request.crs, request.file_px)
-    kept = [
-        (tile.row, tile.column)
-        for tile in grid.tiles
-        if any(meet(tile_bbox(grid, tile), box) for box in boxes)
-    ]
+    cells = ((tile, tile_bbox(grid, tile)) for tile in grid.tiles)
+    kept = [(t.row, t.column) for t, cell in cells if any(meet(cell, box) for box in boxes)]
     return (grid.replace(kept=tuple(kept)),)
 
 

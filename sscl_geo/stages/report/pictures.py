@@ -14,10 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from pydantic import JsonValue
 
+from sscl_geo.geo.cube import Place
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.cubes import Classes, Cube, whole
+from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, COUNTS, layer_path, level_name
 from sscl_geo.ops.scaling import physical
@@ -74,7 +75,7 @@ def _valid_counts(cube: Cube, grid: Grid) -> Iterator[Picture]:
     for sensor in cube.spec.sensors:
         path = f"{grid.zone}/r10m/n_valid_{sensor.array}"
         for time, period in enumerate(cube.spec.periods):
-            counts = thinned(cube.store.read(path, (time,), whole(grid)))
+            counts = cube.store.thinned(path, (time,), LARGEST_PX)
             colors = mpl.colormaps["viridis"](counts / max(int(counts.max()), 1))[..., :3]
             caption = f"{sensor.name}: 0 (dark) to {int(counts.max())} observations, {period.name}"
             yield Picture(caption, _address((255 * colors).astype(np.uint8)))
@@ -84,7 +85,7 @@ def observations_pictures(mapped: Classes, grid: Grid) -> Iterator[Picture]:
     """Yield how often each sensor saw the ground of a map, in all periods."""
     names = mapped.store.names(f"{grid.zone}/{level_name(1)}")
     for name in (name for name in names if name.startswith(COUNTS)):
-        counts = thinned(mapped.store.read(layer_path(grid.zone, name), (), whole(grid)))
+        counts = mapped.store.thinned(layer_path(grid.zone, name), (), LARGEST_PX)
         colors = mpl.colormaps["viridis"](counts / max(int(counts.max()), 1))[..., :3]
         sensor = name.removeprefix(COUNTS)
         caption = f"{sensor}: 0 (dark) to {int(counts.max())} observations in all periods"
@@ -96,14 +97,14 @@ def classes_picture(classes: Classes, grid: Grid, legend: Legend, caption: str) 
     table = np.full((256, 3), PAPER, np.uint8)
     for item in legend.classes:
         table[item.value] = item.rgb
-    labels = thinned(classes.read(grid.zone, whole(classes.grid(grid.zone))))
+    labels = classes.thinned(grid.zone, LARGEST_PX)
     return Picture(caption, _address(table[labels]))
 
 
 def confidence_picture(mapped: Classes, grid: Grid) -> Picture:
     """Return the probability of the mapped class, dark where the model is unsure."""
     path = layer_path(grid.zone, CONFIDENCE)
-    levels = thinned(mapped.store.read(path, (), whole(mapped.grid(grid.zone))))
+    levels = mapped.store.thinned(path, (), LARGEST_PX)
     colors = mpl.colormaps["viridis"](np.minimum(levels / FULL_CONFIDENCE, 1.0))[..., :3]
     image = (255 * colors).astype(np.uint8)
     image[levels == NO_CONFIDENCE] = PAPER
@@ -132,8 +133,9 @@ def seen_bands(
     """Return bands of one array in physical units, thinned out; None if the period has none."""
     if not {source.name for source in cube.bands()}.issuperset(names):
         return None
-    stored = next(iter(cube.read(grid.zone, time, cube.wanted(names), whole(grid)).values()))
-    values = physical(thinned(stored), _sensor(cube, names[0]))
+    ((key, indices),) = cube.wanted(names).items()
+    stored = cube.store.thinned(f"{grid.zone}/{Place.of(key).array}", (time,), LARGEST_PX)
+    values = physical(stored[indices], _sensor(cube, names[0]))
     return values if np.isfinite(values).any() else None
 
 
@@ -141,12 +143,6 @@ def _sensor(cube: Cube, name: str) -> Sensor:
     return next(
         sensor for sensor in cube.spec.sensors if sensor.name == name.split(":", maxsplit=1)[0]
     )
-
-
-def thinned(image: np.ndarray) -> np.ndarray:
-    """Return an image with at most `LARGEST_PX` pixels a side."""
-    step = -(-max(image.shape[-2:]) // LARGEST_PX)
-    return image[..., ::step, ::step]
 
 
 def _stretched(

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.period import Period
-from sscl_geo.io.cubes import Classes, Cube, whole
-from sscl_geo.stages.report.pictures import Picture, figure_address, seen_bands, thinned
+from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.stages.report.pictures import LARGEST_PX, Picture, figure_address, seen_bands
 
 FEWEST_PERIODS = 3
 FEWEST_PIXELS = 30
@@ -62,7 +62,7 @@ def season_curves(cube: Cube, labels: Classes | None) -> list[Curve]:
     )
     if labels is None:
         return [Curve("all ground", "#1f6b2c", _medians(ndvi))]
-    found = [thinned(labels.read(grid.zone, whole(grid))).ravel() for grid in cube.spec.grids]
+    found = [labels.thinned(grid.zone, LARGEST_PX).ravel() for grid in cube.spec.grids]
     values = np.concatenate(found)
     return [
         Curve(item.name, item.color, _medians(ndvi[:, values == item.value]))
