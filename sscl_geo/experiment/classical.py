@@ -13,6 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from sscl_geo.geo.legend import UNLABELLED, Legend
 
+VERSION = 1
+"""Of what classifiers see and learn: what a cell found under another one is learned anew."""
+
 Features = Float32[np.ndarray, "feature y x"]
 Classifier = Any
 

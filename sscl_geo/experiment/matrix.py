@@ -6,9 +6,11 @@ from typing import Any
 from pydantic import Field, JsonValue, model_validator
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.experiment.classical import VERSION as CLASSICAL_VERSION
 from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
 from sscl_geo.frozen import Frozen, digest, parse
 from sscl_geo.learn.study import Study
+from sscl_geo.stages.finetune import VERSION as FINETUNE_VERSION
 from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
 
 
@@ -175,13 +177,12 @@ class Experiment(Frozen):
         encoder = None
         if pretrained is not None:
             encoder = [self.encoder_version(pretrained), self.encoder_seeds]
-        study: object = None
+        study = self.study_of(name)
         if system.is_network:
-            study = self.study_of(name).model_dump(mode="json")
-        elif system.forest is not None:
-            # A forest sees the bands that the networks see; None is all.
-            study = [*self.study_of(name).inputs] or None
-        return digest([own, study, encoder])[:8]
+            return digest([FINETUNE_VERSION, own, study.model_dump(mode="json"), encoder])[:8]
+        # A forest sees the bands that the networks see.
+        inputs = [*study.inputs] if system.forest is not None else None
+        return digest([CLASSICAL_VERSION, own, inputs, encoder])[:8]
 
     def encoder_version(self, name: str) -> str:
         """Return a digest of everything that decides a system's pretraining, but the seed."""

@@ -16,9 +16,11 @@ CONFIDENCE = 0.9
 Key = tuple[str, str, int]
 """System, number of labels as text, seed."""
 
+OVER_ALL = "mIoU over all classes"
+
 METRICS: dict[str, Callable[[Assessment], float | None]] = {
     "mIoU": lambda a: 100 * a.scores.miou,
-    "mIoU over all classes": lambda a: 100 * a.scores.miou_all,
+    OVER_ALL: lambda a: 100 * a.scores.miou_all,
     "OA": lambda a: 100 * a.scores.oa,
     "AA": lambda a: 100 * a.scores.aa,
     "NLL": lambda a: a.nll,
@@ -58,16 +60,19 @@ def markdown(
 ) -> str:
     """Return all tables of an experiment as Markdown; `details` are of pretrained systems."""
     parts = [f"# {experiment.title}\n"]
-    parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in METRICS]
+    # Others report the one over all classes, which says little else.
+    is_beside_others = any(system.published for system in experiment.systems.values())
+    told = [metric for metric in METRICS if metric != OVER_ALL or is_beside_others]
+    parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in told]
     if experiment.pairs:
-        told = _pairs(experiment, found, experiment.pairs)
-        parts += [f"## Paired differences, 90 % intervals\n\n{told}\n"]
+        rows = _pairs(experiment, found, experiment.pairs)
+        parts += [f"## Paired differences, 90 % intervals\n\n{rows}\n"]
     if experiment.savings:
-        told = _pairs(experiment, found, experiment.savings, "all")
-        parts += [f"## Against all labels, paired differences, 90 % intervals\n\n{told}\n"]
-    if any(system.published for system in experiment.systems.values()):
-        told = _published(experiment, found)
-        parts += [f"## Beside published numbers, with most labels\n\n{told}\n"]
+        rows = _pairs(experiment, found, experiment.savings, "all")
+        parts += [f"## Against all labels, paired differences, 90 % intervals\n\n{rows}\n"]
+    if is_beside_others:
+        rows = _published(experiment, found)
+        parts += [f"## Beside published numbers, with most labels\n\n{rows}\n"]
     if details:
         parts += [f"## Detail of feature maps, the image's is 1\n\n{_detail_rows(details)}\n"]
     about = [f"- `{name}`: {s.about}" for name, s in experiment.systems.items() if s.about]
@@ -145,7 +150,7 @@ def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:
     header = ["system", *(f"{who} {m}" for m in metrics for who in ("ours", "published"))]
     rows = []
     for name, system in experiment.systems.items():
-        if system.published:
+        if system.published and experiment.labels_of(name):
             row = [name]
             for metric in metrics:
                 told = system.published.get(metric)

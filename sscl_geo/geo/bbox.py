@@ -75,6 +75,9 @@ def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
 
 def hull(boxes: Sequence[BBox]) -> BBox:
     """Return the box around boxes; where one crosses the antimeridian, it does too."""
+    if any(box.east - box.west >= FULL_TURN for box in boxes):
+        south, north = min(box.south for box in boxes), max(box.north for box in boxes)
+        return BBox(-EAST_EDGE, south, EAST_EDGE, north)
     turn = FULL_TURN if any(box.crosses_antimeridian for box in boxes) else 0.0
     wests = [box.west + turn * (box.west < 0) for box in boxes]
     easts = [box.east + turn * (box.east < 0) for box in boxes]

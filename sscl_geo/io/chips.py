@@ -1,7 +1,7 @@
 """Stores of chips: a Zarr array `(sample, band, y, x)` a sensor, labels and a table of samples."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.cube import BandSource
+from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.io.layout import chips_layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import Plan, read_plan
@@ -180,6 +181,8 @@ class Chips(NamedTuple):
 def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
     """Write a set of chips as a store; nothing stands at `out` unless it is whole.
 
+    Ground that no band saw has no label, so that no system can learn or be judged there.
+
     Raises:
         InvalidInputError: A chip breaks a rule of its set, or something else stands at `out`.
         PlanConflictError: Another set made what stands at `out`.
@@ -201,7 +204,7 @@ def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
             numbers = range(first, min(first + SHARD, spec.count))
             with ThreadPoolExecutor() as threads:
                 pixels = list(threads.map(source.read, numbers))
-            for path, block in _blocks(pixels):
+            for path, block in _blocks(pixels, {one.array: one.nodata for one in spec.sensors}):
                 store.array(path)[first : numbers.stop] = block
 
     table = records_table([chip.model_dump(mode="json") for chip in source.chips])
@@ -209,8 +212,21 @@ def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
     return Chips.open(out)
 
 
-def _blocks(pixels: Sequence[ChipPixels]) -> Iterator[tuple[str, np.ndarray]]:
+def _blocks(
+    pixels: Sequence[ChipPixels], nodata: Mapping[str, int]
+) -> Iterator[tuple[str, np.ndarray]]:
     for name in pixels[0].arrays:
         yield name, np.stack([chip.arrays[name] for chip in pixels])
     if pixels[0].labels is not None:
-        yield LABELS, np.stack([chip.labels for chip in pixels if chip.labels is not None])
+        known = [(chip.arrays, chip.labels) for chip in pixels if chip.labels is not None]
+        yield LABELS, np.stack([_where_seen(labels, arrays, nodata) for arrays, labels in known])
+
+
+def _where_seen(
+    labels: UInt8[np.ndarray, "y x"],
+    arrays: Mapping[str, Shaped[np.ndarray, "_ y x"]],
+    nodata: Mapping[str, int],
+) -> UInt8[np.ndarray, "y x"]:
+    """Return the labels of a chip where any band was observed."""
+    seen = [(array != nodata[name]).any(0) for name, array in arrays.items()]
+    return np.where(np.any(seen, axis=0), labels, np.uint8(UNLABELLED))

@@ -17,9 +17,6 @@ from sscl_geo.sensors import band_of, sensor_of
 Share = tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
 Sigma = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
-SHARPEST = 10
-"""Ground sampling distance in metres of the optical bands that are dropped together."""
-
 
 class DegradationSpec(Frozen):
     """Strengths; the letter names the three kinds and leaves their strengths open.
@@ -75,7 +72,7 @@ def band_groups(spec: NetworkSpec) -> Bool[Tensor, "group band"]:
     rows += [[mine == period for mine in periods] for period in dict.fromkeys(periods)]
     rows += [
         [
-            sensor.kind == "optical" and band_of(name).gsd == SHARPEST
+            sensor.kind == "optical" and sensor.group(band_of(name)) == "r10m"
             for name, sensor in zip(names, sensors, strict=True)
         ]
     ]

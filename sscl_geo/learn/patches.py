@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import IGNORED, Batch, Field
-from sscl_geo.learn.labelled import Labelled
+from sscl_geo.learn.numbered import Numbered
 from sscl_geo.learn.spec import NetworkSpec
 
 ALIGNMENT = 2
@@ -79,19 +79,20 @@ class Patches:
         self._draw = draw
         self._step = _step(draw.patch)
         self._fields = fields
-        # By area, what is numbered are corners of patches instead of labelled pixels.
-        numbered = self._observed if draw.sampling == "area" else self._reached
-        self._labelled = [Labelled(numbered(field)) for field in fields]
-        counts = np.array([labelled.count() for labelled in self._labelled])
+        # Corners of patches by area, and labelled pixels otherwise.
+        image = self._observed if draw.sampling == "area" else self._reached
+        self._numbered = [Numbered(image(field)) for field in fields]
+        counts = np.array([numbered.count() for numbered in self._numbered])
         if draw.sampling == "fields":
             counts = np.minimum(counts, 1)
         # Of each class, the share of its pixels that lie in a field or one before it.
-        self._shares = {label: self._cumulated(label) for label in self._all_classes()}
+        classes = self._all_classes() if draw.sampling == "classes" else ()
+        self._shares = {label: self._cumulated(label) for label in classes}
         if counts.sum() == 0:
-            what = "ground seen" if draw.sampling == "area" else "labels"
+            what = "room" if draw.sampling == "area" else "labels"
             raise InvalidInputError(
-                f"no field has {what} for a patch of {draw.patch} px; use a smaller patch, "
-                "more cubes or more labels"
+                f"no field has {what} for a patch of {draw.patch} px where anything was seen; use "
+                "a smaller patch, a longer time, more cubes or more labels"
             )
         self._ends = np.cumsum(counts)
 
@@ -145,38 +146,38 @@ class Patches:
         index = int(np.searchsorted(self._ends, chosen, side="right"))
         number = chosen - (int(self._ends[index - 1]) if index else 0)
         if self._draw.sampling == "area":
-            row, column = self._labelled[index].pixel(number)
+            row, column = self._numbered[index].pixel(number)
             y, x = row * self._step, column * self._step
         elif self._draw.sampling == "fields":
             y, x = self._of_field(index, rng)
         else:
-            y, x = self._around(index, self._labelled[index].pixel(number), rng)
+            y, x = self._around(index, self._numbered[index].pixel(number), rng)
         return self._fields[index], y, x
 
     def _of_class(self, rng: np.random.Generator) -> tuple[Field, int, int]:
         label = int(rng.choice([*self._shares]))
         index = int(np.searchsorted(self._shares[label], rng.random(), side="right"))
-        labelled = self._labelled[index]
-        pixel = labelled.pixel(int(rng.integers(labelled.count(label))), label)
+        numbered = self._numbered[index]
+        pixel = numbered.pixel(int(rng.integers(numbered.count(label))), label)
         return self._fields[index], *self._around(index, pixel, rng)
 
     def _all_classes(self) -> list[int]:
-        return sorted({label for labelled in self._labelled for label in labelled.classes})
+        return sorted({label for numbered in self._numbered for label in numbered.classes})
 
     def _cumulated(self, label: int) -> Float64[np.ndarray, " field"]:
-        counts = np.array([labelled.count(label) for labelled in self._labelled])
+        counts = np.array([numbered.count(label) for numbered in self._numbered])
         shares = np.cumsum(counts / counts.sum())
         return np.asarray(shares / shares[-1])
 
     def _of_field(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
-        patch, labelled = self._draw.patch, self._labelled[index]
+        patch, numbered = self._draw.patch, self._numbered[index]
         y, x = (
             int(rng.integers((size - patch) // ALIGNMENT + 1)) * ALIGNMENT
             for size in _shape(self._fields[index], self._factor)
         )
-        if labelled.is_any(y, x, patch):
+        if numbered.is_any(y, x, patch):
             return y, x
-        return self._around(index, labelled.pixel(int(rng.integers(labelled.count()))), rng)
+        return self._around(index, numbered.pixel(int(rng.integers(numbered.count()))), rng)
 
     def _around(
         self, index: int, pixel: tuple[int, int], rng: np.random.Generator

@@ -126,23 +126,29 @@ class _Job(NamedTuple):
 
 
 def _trained(job: _Job) -> RandomForestClassifier:
-    tiles = [
-        (number, grid, window)
-        for number, (grid, window) in enumerate(_windows(job.cube))
-        if (job.labels.read(grid.zone, window) != UNLABELLED).any()
-    ]
-    if not tiles:
-        raise InvalidInputError(f"{job.labels.path}: no labelled pixel lies on the cube")
-    most = min(job.request.pixels, max(MOST_PIXELS // len(tiles), 1))
+    most = _most(job)
     parts = [
         part
-        for number, grid, window in tiles
+        for number, (grid, window) in enumerate(_windows(job.cube))
         for part in _labelled(job, grid, window, number, most)
     ]
+    if not parts:
+        message = f"{job.labels.path}: no labelled pixel lies on what the cube saw"
+        raise InvalidInputError(message)
     samples, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
     del parts
     forest = RandomForestClassifier(job.request.trees, random_state=job.request.seed, n_jobs=-1)
     return forest.fit(samples, classes)
+
+
+def _most(job: _Job) -> int:
+    """Return how many labelled pixels of a tile to learn from, so that all together fit."""
+    labels = (job.labels.read(grid.zone, window) for grid, window in _windows(job.cube))
+    counts = np.array([np.count_nonzero(reference != UNLABELLED) for reference in labels])
+    most = job.request.pixels
+    while np.minimum(counts, most).sum() > MOST_PIXELS:
+        most = most * MOST_PIXELS // int(np.minimum(counts, most).sum())
+    return max(most, 1)
 
 
 def _tiles(cube: Cube) -> Iterator[tuple[Grid, Tile]]:
@@ -162,7 +168,8 @@ def _labelled(
     """Yield features and classes of a tile's labelled pixels, strip by strip."""
     reference = job.labels.read(grid.zone, window)
     job.labels.legend.check(reference, job.labels.path)
-    places = np.flatnonzero(reference != UNLABELLED)
+    is_seen = _is_seen(job.cube, grid, window)
+    places = np.flatnonzero((reference != UNLABELLED) & is_seen)
     if len(places) > most:
         drawn = np.random.default_rng([job.request.seed, number])
         places = drawn.choice(places, most, replace=False)

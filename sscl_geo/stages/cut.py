@@ -125,9 +125,7 @@ class _CubeChips(NamedTuple):
         arrays = {sensor.array: self._pixels(sensor, cut) for sensor in sensors}
         if self.reference is None:
             return ChipPixels(arrays, None)
-        is_seen = np.any([(arrays[s.array] != s.nodata).any(0) for s in sensors], axis=0)
-        labels = self.reference.read(cut.zone, cut.window)
-        return ChipPixels(arrays, np.where(is_seen, labels, np.uint8(UNLABELLED)))
+        return ChipPixels(arrays, self.reference.read(cut.zone, cut.window))
 
     def _chip(self, cut: _Cut) -> Chip:
         row, column = cut.window.y // self.cut.side_px, cut.window.x // self.cut.side_px

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sscl_geo.experiment.matrix import Experiment, merged
-from sscl_geo.experiment.tables import difference
+from sscl_geo.experiment.tables import difference, markdown
 from sscl_geo.frozen import read_yaml
 from sscl_geo.plugins import shipped
 
@@ -41,6 +41,15 @@ def test_every_shipped_experiment_is_one(path: Path) -> None:
     for name in experiment.systems:
         experiment.study_of(name)
         assert experiment.version(name)
+
+
+def test_a_part_whose_lender_is_published_has_tables() -> None:
+    letter = read_yaml(Experiment, shipped("workflows/experiments") / "dfc2020.yaml")
+    told = markdown(letter.part(["sscl_linear"]), {}, {})
+    beside = told.split("Beside published numbers")[1].split("##")[0]
+    assert "| sscl_linear |" in beside
+    assert "24.5" in beside
+    assert "| sscl |" not in beside
 
 
 def test_the_letter_s_tables_are_whole() -> None:

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.geo.bbox import BBox, checked_bbox
+from sscl_geo.geo.bbox import BBox, checked_bbox, hull
 
 LONGITUDES = st.floats(-180, 180)
 LATITUDES = st.floats(-90, 90)
@@ -62,3 +62,8 @@ def test_what_is_no_box_is_refused_with_its_sides(
 ) -> None:
     with pytest.raises(InvalidInputError, match=rf"--bbox {sides[0]:g} .*{told}"):
         checked_bbox(*sides)
+
+
+def test_a_hull_around_a_pole_stays_whole_beside_a_box_over_the_antimeridian() -> None:
+    pole, crossing = BBox(-180, 88, 180, 90), BBox(170, 80, -170, 85)
+    assert hull([pole, crossing]) == hull([crossing, pole]) == BBox(-180, 80, 180, 90)

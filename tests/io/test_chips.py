@@ -57,6 +57,21 @@ def test_chips_of_an_npz_open_in_xarray_with_their_reflectance(
     assert [chip.place for chip in chips.chips] == [str(place) for place in raw["place"]]
 
 
+def test_ground_that_no_band_saw_has_no_label_in_a_store(
+    realdata: Path, worldcover: Legend, tmp_path: Path
+) -> None:
+    whole = np.load(realdata / "hls_worldcover.npz")
+    few = {name: whole[name][:2].copy() for name in whole.files if name != "bands"}
+    few["reflectance"][1, :, 5:9, 3:] = -9999
+    few["reflectance"][0, 2] = -9999
+    np.savez(tmp_path / "few.npz", bands=whole["bands"], **few)
+    made = write_chips(
+        hls_worldcover.chip_source(tmp_path / "few.npz", worldcover), tmp_path / "c.zarr"
+    )
+    few["worldcover"][1, 5:9, 3:] = 0
+    assert np.array_equal(made.labels(), few["worldcover"])
+
+
 def test_ground_that_no_band_saw_has_no_label_to_learn_from(chips: Chips, tmp_path: Path) -> None:
     shutil.copytree(str(chips.path), tmp_path / "gaps.zarr")
     stored = zarr.open_array(tmp_path / "gaps.zarr", path="hls", mode="r+")

@@ -214,7 +214,7 @@ def test_windows_are_smaller_where_little_ground_was_observed() -> None:
     assert batch.stored["o"].shape == (WINDOWS, 2, 32, 32)
     assert (batch.stored["o"] != 0).flatten(1).float().mean(1).min() >= 0.5
     nothing = Field({"o": np.zeros_like(seen), "r": np.zeros_like(seen[:1])}, None)
-    with pytest.raises(InvalidInputError, match="no field has ground seen"):
+    with pytest.raises(InvalidInputError, match="no field has room"):
         windows([nothing], spec, 64, 0)
 
 

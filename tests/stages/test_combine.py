@@ -153,8 +153,7 @@ def test_a_forest_learns_from_so_many_pixels_of_all_tiles_together(
     (grid,) = Cube.open(learned.cube).spec.grids
     labels = Classes.open(learned.labels, "labels")
     labelled = [(labels.read(grid.zone, grid.window(tile)) != 0).sum() for tile in grid.tiles]
-    share = 100 // sum(count > 0 for count in labelled)
-    assert counts == [sum(min(count, share) for count in labelled)]
+    assert sum(labelled) > 100 >= counts[0] > 100 - 2 * len(labelled)
 
 
 @pytest.mark.parametrize("name", ["forest", "mean"])

@@ -14,6 +14,7 @@ from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.location import location
 from sscl_geo.ops.areas import AreaAssessment, ClassArea
 from sscl_geo.stages.report import ReportRequest, make_report
+from tests.drawn_cubes import draw_cube
 from tests.drawn_maps import draw_map
 
 
@@ -88,4 +89,16 @@ def test_an_assessment_that_is_not_of_the_map_is_refused(
         assert f"--assessment {path}" in str(error.value)
     with pytest.raises(InvalidInputError, match="needs the map"):
         make_report(request.replace(maps=()), tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("part", ["labels", "reference"])
+def test_labels_of_another_cube_are_refused(learned: Any, part: str, tmp_path: Path) -> None:
+    (grid,) = Cube.open(learned.cube).spec.grids
+    other = grid.replace(origin=(grid.origin[0] + 600, grid.origin[1]))
+    draw_cube(tmp_path / "other.zarr", (other,), Window(0, 0, 2, 2))
+    given = {part: location(learned.labels)}
+    request = ReportRequest(title="Area", cube=location(tmp_path / "other.zarr"), **given)
+    with pytest.raises(InvalidInputError, match="different grids"):
+        make_report(request, tmp_path / "report")
     assert not (tmp_path / "report").exists()

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from sscl_geo.geo.bbox import BBox, hull, meet
+from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.grid import GSD, Block, Grid, Window
 from sscl_geo.geo.ground import block_bbox, owned, tile_bbox, transformer
 from sscl_geo.io.cubes import Classes
@@ -34,15 +34,15 @@ def warped_layer(mapped: Classes, name: str, block: Block) -> Layer:
     out = np.full((block.height, block.width), NODATA[name], np.uint8)
     here = block_bbox(block)
     for grid in mapped.grids:
-        if meet(_bbox(grid), here):
+        if any(meet(box, here) for box in _boxes(grid)):
             _add(out, mapped, grid, name, block)
     return out
 
 
 @lru_cache
-def _bbox(grid: Grid) -> BBox:
-    """Return a box in degrees that holds all tiles of a grid."""
-    return hull([tile_bbox(grid, tile) for tile in grid.tiles])
+def _boxes(grid: Grid) -> tuple[BBox, ...]:
+    """Return a box in degrees around each tile of a grid."""
+    return tuple(tile_bbox(grid, tile) for tile in grid.tiles)
 
 
 def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> None:

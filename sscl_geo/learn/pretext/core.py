@@ -40,7 +40,7 @@ class CoRe(nn.Module):
         self.register_buffer("groups", band_groups(encoder.spec), persistent=False)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Return the mean absolute error in z-scores over the observed pixels of all ranks."""
+        """Return this rank's part of the mean absolute error of observed pixels, in z-scores."""
         bands = self.encoder.normalise(batch.stored)
         groups = self.get_buffer("groups")
         degraded = degrade(

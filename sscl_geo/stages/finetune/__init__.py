@@ -35,7 +35,7 @@ from sscl_geo.stages.finetune.train import Job, train
 
 __all__ = ["FinetuneRequest", "finetune"]
 
-VERSION = 4
+VERSION = 5
 GANGS = "sscl_geo.runtime.gangs"
 RUN = "run"
 CACHE = "cache"

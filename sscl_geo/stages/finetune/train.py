@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
@@ -96,8 +98,12 @@ def _fields(
 ) -> Iterator[Field]:
     names = [band.name for band in job.network.bands]
     imagery = [opened(selection) for selection in selections]
+    previous: UInt8[np.ndarray, "y x"] | None = None
     for piece, values in labelled(imagery, labels, names, job.cache):
-        yield Field(piece.arrays, job.legend.indices(values))
+        # Samples of one area that saw all of it share their labels.
+        if values is not previous:
+            previous, indices = values, job.legend.indices(values)
+        yield Field(piece.arrays, indices)
 
 
 def _validation(
@@ -114,7 +120,7 @@ def _validation(
         shown = windows(fields, job.network, side, study.seed, study.finetune.sampling)
     except InvalidInputError:
         names = ", ".join(str(one.path) for one in request.validation)
-        message = f"--validation: {names} has no labelled pixel; take other labels"
+        message = f"--validation: {names} has no labelled pixel that was seen; take other labels"
         raise InvalidInputError(message) from None
     draw = partial(shown.batch, rank=0, world=1, device=rank.device)
 

@@ -84,7 +84,8 @@ def make_report(request: ReportRequest, out: Path) -> Path:
     """
     cube = Cube.open(request.cube)
     maps = [Classes.open(path, "map") for _, path in request.maps]
-    for each in maps:
+    known = [path for path in (request.labels, request.reference) if path is not None]
+    for each in (*maps, *(Classes.open(path, "labels") for path in known)):
         each.check_grids(cube.spec.grids, cube.path)
     told = Told(
         rows=[] if request.reference is None else _scored(request, request.reference),

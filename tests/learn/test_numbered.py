@@ -1,4 +1,4 @@
-"""The labelled pixels of a field are numbered row by row."""
+"""Pixels that have a class are numbered row by row."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sscl_geo.learn.batches import IGNORED
-from sscl_geo.learn.labelled import Labelled
+from sscl_geo.learn.numbered import Numbered
 
 LABELS = arrays(
     np.uint8,
@@ -17,12 +17,12 @@ LABELS = arrays(
 
 @given(LABELS)
 def test_every_pixel_has_its_number_among_all_and_in_its_class(labels: np.ndarray) -> None:
-    labelled = Labelled(labels)
-    assert labelled.classes == tuple(np.unique(labels[labels != IGNORED]))
-    for label in (None, *labelled.classes):
+    numbered = Numbered(labels)
+    assert numbered.classes == tuple(np.unique(labels[labels != IGNORED]))
+    for label in (None, *numbered.classes):
         expected = np.argwhere(labels != IGNORED if label is None else labels == label).tolist()
-        assert labelled.count(label) == len(expected)
-        found = [list(labelled.pixel(number, label)) for number in range(len(expected))]
+        assert numbered.count(label) == len(expected)
+        found = [list(numbered.pixel(number, label)) for number in range(len(expected))]
         assert found == expected
 
 
@@ -35,9 +35,9 @@ def test_a_square_is_labelled_where_one_of_its_pixels_is(
         for row, column in np.argwhere(labels != IGNORED)
         if y <= row < y + side and x <= column < x + side
     ]
-    assert Labelled(labels).is_any(y, x, side) == bool(inside)
+    assert Numbered(labels).is_any(y, x, side) == bool(inside)
 
 
 def test_nothing_is_counted_where_there_is_no_label() -> None:
     for labels in (np.zeros((0, 0), np.uint8), np.full((2, 3), IGNORED, np.uint8)):
-        assert Labelled(labels).count() == Labelled(labels).count(3) == 0
+        assert Numbered(labels).count() == Numbered(labels).count(3) == 0

@@ -1,4 +1,4 @@
-"""The labelled pixels of a field, found by number."""
+"""The pixels of an image of classes, found by number."""
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -6,13 +6,13 @@ from jaxtyping import Bool, Int64, UInt8
 from sscl_geo.learn.batches import IGNORED
 
 
-class Labelled:
-    """Numbers the labelled pixels of a field, and those of each class, row by row.
+class Numbered:
+    """Numbers the pixels of an image that have a class, and those of each class, row by row.
 
-    Only their counts by row are held: labels may cover every pixel of many large fields.
+    Only their counts by row are held: classes may cover every pixel of many large fields.
 
     Args:
-        labels: Positions of classes in the legend, `IGNORED` where there is none.
+        labels: Numbers of classes, `IGNORED` where there is none.
     """
 
     def __init__(self, labels: UInt8[np.ndarray, "y x"]) -> None:
@@ -35,7 +35,7 @@ class Labelled:
         return row, int(np.flatnonzero(_is(self._labels[row], label))[number - before])
 
     def is_any(self, y: int, x: int, side: int) -> bool:
-        """Return whether a square from this corner holds a labelled pixel."""
+        """Return whether a square from this corner holds a pixel that has a class."""
         return bool((self._labels[y : y + side, x : x + side] != IGNORED).any())
 
 
