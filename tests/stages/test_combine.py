@@ -117,11 +117,13 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
     ]
     stacked = np.stack(planes).astype(np.float32)
     nodata = [sensor_of(band.name).nodata for band in cube.bands()] * len(cube.spec.periods)
-    features = with_context(stacked, CONTEXT, stacked != np.array(nodata)[:, None, None])
+    is_valid = stacked != np.array(nodata)[:, None, None]
+    features = with_context(stacked, CONTEXT, is_valid)
     samples, classes = [], []
     for tile in grid.tiles:
         rows, columns = grid.window(tile).slices
         reference = labels.read(grid.zone, grid.window(tile))
+        reference[~is_valid[:, rows, columns].any(0)] = UNLABELLED
         samples.append(features[:, rows, columns][:, reference != UNLABELLED].T)
         classes.append(reference[reference != UNLABELLED])
     forest = RandomForestClassifier(TREES, random_state=3, n_jobs=-1)
