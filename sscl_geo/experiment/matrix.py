@@ -13,6 +13,9 @@ from sscl_geo.learn.study import Study
 from sscl_geo.stages.finetune import VERSION as FINETUNE_VERSION
 from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
 
+DRAWS = 1000
+"""Seeds of one draw of a system are this far from those of the next."""
+
 
 class Experiment(Frozen):
     """A matrix of systems, numbers of labels and seeds.
@@ -118,8 +121,9 @@ class Experiment(Frozen):
         Raises:
             InvalidInputError: A field breaks its rule.
         """
-        own = merged(self.study, self.systems[name].study)
-        return parse(Study, {**own, "seed": seed}, f"study of {name}")
+        system = self.systems[name]
+        own = merged(self.study, system.study)
+        return parse(Study, {**own, "seed": seed + DRAWS * system.draw}, f"study of {name}")
 
     def part(self, systems: Sequence[str] = (), seeds: int | None = None) -> "Experiment":
         """Return the matrix of only some systems and the first seeds; its cells stay the same.
@@ -198,7 +202,7 @@ class Experiment(Frozen):
         return name if has_own else None
 
 
-_NO_INFLUENCE = {"about", "published", "study", "of", "ensemble", "labels", "seeds"}
+_NO_INFLUENCE = {"about", "published", "study", "draw", "of", "ensemble", "labels", "seeds"}
 """Fields of a system that say nothing of what it finds, or are told in another way."""
 
 

@@ -48,6 +48,8 @@ class System(Frozen):
 
     Attributes:
         study: What differs from the experiment's study; a network, if it is nothing else below.
+        draw: Which of several trainings of a network: each number has other first weights and
+            batches, of the same labels.
         of: The system whose pretrained encoder a network takes; None pretrains its own, where its
             study has pretexts.
         forest: A random forest instead.
@@ -63,6 +65,7 @@ class System(Frozen):
     """
 
     study: dict[str, JsonValue] = Field(default_factory=dict)
+    draw: int = Field(default=0, ge=0)
     of: str | None = None
     forest: ForestSpec | None = None
     head: HeadSpec | None = None
@@ -74,7 +77,7 @@ class System(Frozen):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "System":
-        is_network = bool(self.study or self.of)
+        is_network = bool(self.study or self.draw or self.of)
         kinds = (is_network, self.forest is not None, self.head is not None, bool(self.ensemble))
         if sum(kinds) > 1:
             raise InvalidInputError(

@@ -159,6 +159,18 @@ def test_only_what_decides_a_pretraining_makes_it_another(smoke: Experiment) -> 
     assert longer.version("logistic") == smoke.version("logistic")
 
 
+def test_another_draw_is_another_training_with_the_same_labels(smoke: Experiment) -> None:
+    again = smoke.systems["sscl"].replace(draw=1)
+    both = smoke.replace(systems={**smoke.systems, "again": again})
+    assert both.version("sscl") == smoke.version("sscl")
+    assert both.version("again") != both.version("sscl")
+    assert both.encoder_version("again") != both.encoder_version("sscl")
+    seeds = {both.study_of(name, seed).seed for name in ("sscl", "again") for seed in range(8)}
+    assert len(seeds) == 16
+    with pytest.raises(InvalidInputError, match="give one of them"):
+        smoke.systems["forest"].replace(draw=1)
+
+
 def test_a_part_of_an_experiment_has_the_cells_of_the_whole_and_the_encoders_they_need(
     smoke: Experiment,
 ) -> None:
