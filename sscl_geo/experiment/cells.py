@@ -31,7 +31,7 @@ from sscl_geo.ops.assessment import Assessment, Tally
 from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
-from sscl_geo.sensors import sensor_of
+from sscl_geo.sensors import nodata_of
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
@@ -214,8 +214,7 @@ def _learned(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
     if system.forest is not None:
         forest = classical.classifier_of("forest", unit.seed, system.forest.trees)
         bands = chosen_bands(Chips.open(job.chips), 1, job.experiment.study_of(unit.system).inputs)
-        nodata = {band.place.key: sensor_of(band.name).nodata for band in bands}
-        describe = partial(bands_of, nodata=nodata, context=system.forest.context)
+        describe = partial(bands_of, nodata=nodata_of(bands), context=system.forest.context)
         names = [band.name for band in bands]
         learner = _Learner(forest, names, chosen, system.forest.pixels, unit.seed)
         yield from _by_classifier(job, learner, describe)

@@ -17,6 +17,7 @@ Key = tuple[str, str, int]
 """System, number of labels as text, seed."""
 
 OVER_ALL = "mIoU over all classes"
+"""Shown only beside published numbers, of which some are such a mean."""
 
 METRICS: dict[str, Callable[[Assessment], float | None]] = {
     "mIoU": lambda a: 100 * a.scores.miou,
@@ -60,7 +61,6 @@ def markdown(
 ) -> str:
     """Return all tables of an experiment as Markdown; `details` are of pretrained systems."""
     parts = [f"# {experiment.title}\n"]
-    # Others report the one over all classes, which says little else.
     is_beside_others = any(system.published for system in experiment.systems.values())
     told = [metric for metric in METRICS if metric != OVER_ALL or is_beside_others]
     parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in told]

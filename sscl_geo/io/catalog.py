@@ -81,7 +81,7 @@ def search(
         except SsclGeoError as error:
             refusals.append(Refusal(str(raw.get("id")), str(error)))
     kept = newest((s for s in scenes if _meets(s, boxes, interval)), place.collections)
-    kept = tuple(s for s in kept if is_wanted(s))
+    kept = tuple(filter(is_wanted, kept))
     if not ask_pixels or sensor.kind == "sar":
         return Found(kept, tuple(refusals))
     judged = _by_pixels(kept, place, source)

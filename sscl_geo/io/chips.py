@@ -20,6 +20,7 @@ from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import records_table
+from sscl_geo.ops.observation import is_observed
 
 VERSION = 1
 SAMPLES = "samples.parquet"
@@ -218,15 +219,7 @@ def _blocks(
     for name in pixels[0].arrays:
         yield name, np.stack([chip.arrays[name] for chip in pixels])
     if pixels[0].labels is not None:
-        known = [(chip.arrays, chip.labels) for chip in pixels if chip.labels is not None]
-        yield LABELS, np.stack([_where_seen(labels, arrays, nodata) for arrays, labels in known])
-
-
-def _where_seen(
-    labels: UInt8[np.ndarray, "y x"],
-    arrays: Mapping[str, Shaped[np.ndarray, "_ y x"]],
-    nodata: Mapping[str, int],
-) -> UInt8[np.ndarray, "y x"]:
-    """Return the labels of a chip where any band was observed."""
-    seen = [(array != nodata[name]).any(0) for name, array in arrays.items()]
-    return np.where(np.any(seen, axis=0), labels, np.uint8(UNLABELLED))
+        known = [(chip.labels, chip.arrays) for chip in pixels if chip.labels is not None]
+        seen = [is_observed(arrays, nodata, labels.shape) for labels, arrays in known]
+        labels = np.stack([labels for labels, _ in known])
+        yield LABELS, np.where(np.stack(seen), labels, np.uint8(UNLABELLED))

@@ -1,14 +1,14 @@
 """Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
@@ -20,7 +20,8 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes, Cube, Places, whole
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
-from sscl_geo.sensors import sensor_of
+from sscl_geo.ops.observation import is_observed
+from sscl_geo.sensors import nodata_of
 
 ROWS = 2048
 """Rows and columns at 10 m that are decoded at a time."""
@@ -163,7 +164,7 @@ def labelled(
     stores = iter([Classes.open(path, "labels") for path in labels])
     periods = 1 + max(Place.of(name).later for name in names)
     for imagery in imageries:
-        nodata = {band.place.key: sensor_of(band.name).nodata for band in imagery.bands(periods)}
+        nodata = nodata_of(imagery.bands(periods))
         pieces = decoded(imagery, imagery.wanted(names), cache)
         known: Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]
         if isinstance(imagery, Chips):
@@ -176,7 +177,7 @@ def labelled(
             store.check_grids(imagery.spec.grids, imagery.path)
             known = _with_classes(pieces, store)
         for piece, values in known:
-            is_seen = _seen(piece, nodata, values.shape)
+            is_seen = is_observed(piece.arrays, nodata, values.shape)
             yield piece, values if is_seen.all() else np.where(is_seen, values, UNLABELLED)
 
 
@@ -189,20 +190,6 @@ def _with_classes(
         store.legend.check(values, store.path)
         for piece in samples:
             yield piece, values
-
-
-def _seen(
-    piece: Decoded, nodata: Mapping[str, int], shape: tuple[int, ...]
-) -> Bool[np.ndarray, "y x"]:
-    """Return where any band of an area was observed."""
-    seen = np.zeros(shape, np.bool_)
-    for key, bands in piece.arrays.items():
-        factor = shape[0] // bands.shape[1]
-        for band in bands:
-            seen |= (band != nodata[key]).repeat(factor, 0).repeat(factor, 1)
-            if seen.all():
-                return seen
-    return seen
 
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:

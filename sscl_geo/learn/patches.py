@@ -13,6 +13,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.learn.batches import IGNORED, Batch, Field
 from sscl_geo.learn.numbered import Numbered
 from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.ops.observation import is_observed
 
 ALIGNMENT = 2
 """Patches start at multiples of this many pixels, so that those twice as large stay whole."""
@@ -207,12 +208,10 @@ class Patches:
         """Return an image of corners, 0 where at least half of the patch was observed."""
         patch, step = self._draw.patch, self._step
         rows, columns = (size // step for size in _shape(field, self._factor))
-        seen = np.zeros((rows * step, columns * step), bool)
         finest = min(self._factor.values())
-        for name in (name for name, factor in self._factor.items() if factor == finest):
-            for band in field.arrays[name]:
-                fine = (band != self._nodata[name]).repeat(finest, 0).repeat(finest, 1)
-                seen |= fine[: rows * step, : columns * step]
+        arrays = {n: field.arrays[n] for n, factor in self._factor.items() if factor == finest}
+        seen = is_observed(arrays, self._nodata, _shape(field, self._factor))
+        seen = seen[: rows * step, : columns * step]
         cells = seen.reshape(rows, step, columns, step).sum((1, 3))
         table = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
         side = patch // step

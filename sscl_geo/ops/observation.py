@@ -1,10 +1,10 @@
 """Observations of the same pixels at several times, and what they are reduced to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int16, UInt16
+from jaxtyping import Bool, Int16, Shaped, UInt16
 
 NODATA = 0
 """Canonical DN of no observation."""
@@ -30,3 +30,25 @@ def strips(height: int, width: int, most_px: int) -> Iterator[tuple[slice, slice
     for y in range(0, height, rows):
         for x in range(0, width, columns):
             yield slice(y, min(y + rows, height)), slice(x, min(x + columns, width))
+
+
+def is_observed(
+    arrays: Mapping[str, Shaped[np.ndarray, "_ _ _"]],
+    nodata: Mapping[str, int],
+    shape: tuple[int, int],
+) -> Bool[np.ndarray, "y x"]:
+    """Return where any band of arrays was observed, on pixels as fine as `shape`.
+
+    Args:
+        arrays: Stored numbers `(band, y, x)` of each array, at its own resolution.
+        nodata: Stored value of no observation of each.
+        shape: Rows and columns of the result, whole multiples of each array's.
+    """
+    seen = np.zeros(shape, np.bool_)
+    for name, bands in arrays.items():
+        factor = shape[0] // bands.shape[1]
+        for band in bands:
+            seen |= (band != nodata[name]).repeat(factor, 0).repeat(factor, 1)
+            if seen.all():
+                return seen
+    return seen

@@ -1,6 +1,9 @@
 """One file per satellite product; the file's name is the product's name."""
 
+from collections.abc import Iterable
+
 from sscl_geo import plugins
+from sscl_geo.geo.cube import BandSource
 from sscl_geo.geo.sensor import Band, Sensor
 
 
@@ -13,3 +16,8 @@ def sensor_of(name: str) -> Sensor:
 def band_of(name: str) -> Band:
     """Return a band by its name, such as `sentinel2_l2a:B02@1`."""
     return sensor_of(name).band(name.partition("@")[0].partition(":")[2])
+
+
+def nodata_of(bands: Iterable[BandSource]) -> dict[str, int]:
+    """Return the stored value of no observation of each array, by the key of its place."""
+    return {band.place.key: sensor_of(band.name).nodata for band in bands}

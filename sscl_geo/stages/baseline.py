@@ -34,7 +34,7 @@ from sscl_geo.ops.blending import Blended, two_greatest
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Outcome
-from sscl_geo.sensors import sensor_of
+from sscl_geo.sensors import nodata_of
 
 VERSION = 4
 ROWS = 256
@@ -227,7 +227,7 @@ def _features(job: _Job, grid: Grid, window: Window) -> Float32[np.ndarray, "fea
     around = _around(window, grid, job.request.reach)
     planes, valid = [], []
     places = cube.wanted([band.name for band in cube.bands()])
-    nodata = {band.place.key: sensor_of(band.name).nodata for band in cube.bands()}
+    nodata = nodata_of(cube.bands())
     for time in range(len(cube.spec.periods)):
         for key, stored in cube.read(grid.zone, time, places, around).items():
             factor = around.height // stored.shape[1]

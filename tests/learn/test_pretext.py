@@ -109,3 +109,11 @@ def test_what_is_no_number_is_as_nodata(name: str, settings: dict[str, Any]) -> 
     (loss, state), (other, others) = seen
     assert loss == other
     assert all(torch.equal(value, others[n]) for n, value in state.items())
+
+
+def test_embeddings_have_more_directions_than_the_features() -> None:
+    built: Any = task("unifeat", {"dim": 8})
+    features = torch.randn(1, built.features.width, 20, 20)
+    embedded = built.eval().projection(features).flatten(2)[0].T
+    centred = embedded - embedded.mean(0)
+    assert int(torch.linalg.matrix_rank(centred, rtol=1e-3)) > built.features.width

@@ -14,6 +14,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card
 from sscl_geo.io.chips import Selection
 from sscl_geo.runtime.work import Machines
+from sscl_geo.stages import calibrate as stage
 from sscl_geo.stages.calibrate import calibrate
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
@@ -67,3 +68,24 @@ def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(
     with pytest.raises(InvalidInputError, match="exists; choose another"):
         calibrate(learned.model, imagery, learned.labels, tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_temperature_is_fitted_on_so_many_pixels_taken_evenly(
+    learned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def fitted(logits: np.ndarray, known: np.ndarray) -> float:
+        assert len(logits) == len(known)
+        counts.append(np.bincount(known, minlength=logits.shape[1]))
+        return 1.5
+
+    monkeypatch.setattr(stage, "fitted_temperature", fitted)
+    for most, name in ((10**9, "all"), (3000, "few")):
+        monkeypatch.setattr(stage, "MOST_PIXELS", most)
+        calibrate(learned.model, Selection(path=learned.cube), learned.labels, tmp_path / name)
+    every, few = counts
+    step = -(-every.sum() // 3000)
+    assert step > 1
+    assert few.sum() == -(-every.sum() // step)
+    assert np.abs(few / few.sum() - every / every.sum()).max() < 0.05
