@@ -9,6 +9,7 @@ from sscl_geo.frozen import Frozen
 
 LabelCount = PositiveInt | Literal["all"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Named = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class ForestSpec(Frozen):
@@ -102,15 +103,18 @@ class SplitSpec(Frozen):
     """Which chips train and which test; chips of one place stay together.
 
     Attributes:
-        by: `place` draws places by a seed; `part` takes the parts that the set's makers named.
+        by: `place` goes by places, which are named or drawn by a seed; `part` takes the parts that
+            the set's makers named.
         train: Name of the part that trains; None takes all that neither test nor validate.
-        test: Share of places, or name of a part, that tests.
-        validation: Share of places, or name of a part, for choosing; never in a reported table.
+        test: Share of places, their names, or name of a part, that tests.
+        validation: As `test`, for choosing; never in a reported table.
+        without: Ids of chips that take no part.
         seed: Seed of the draw of places.
     """
 
     by: Literal["place", "part"] = "place"
     train: str | None = None
-    test: Share | str
-    validation: Share | str = 0.0
+    test: Share | Named | str
+    validation: Share | Named | str = 0.0
+    without: tuple[str, ...] = ()
     seed: int = 0

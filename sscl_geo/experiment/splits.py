@@ -27,7 +27,12 @@ def split_chips(chips: Sequence[Chip], spec: SplitSpec) -> Split:
     Raises:
         InvalidInputError: Train or test would be empty, or parts share a place.
     """
-    kinds = _by_place(chips, spec) if spec.by == "place" else _by_part(chips, spec)
+    unknown = sorted(set(spec.without) - {chip.id for chip in chips})
+    if unknown:
+        raise InvalidInputError(f"split: `without` names {', '.join(unknown)}, which is no chip")
+    told = _by_place(chips, spec) if spec.by == "place" else _by_part(chips, spec)
+    absent = set(spec.without)
+    kinds = [_LEFT_OUT if c.id in absent else kind for c, kind in zip(chips, told, strict=True)]
     split = Split(
         *(tuple(n for n, kind in enumerate(kinds) if kind == wanted) for wanted in range(3))
     )
@@ -41,17 +46,27 @@ def split_chips(chips: Sequence[Chip], spec: SplitSpec) -> Split:
 def _by_place(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:
     if isinstance(spec.test, str) or isinstance(spec.validation, str) or spec.train is not None:
         raise InvalidInputError(
-            "split by place: `test` and `validation` are shares of places, and the rest trains"
+            "split by place: `test` and `validation` are shares of places or their names, and the "
+            "rest trains"
         )
     places = sorted({chip.place for chip in chips})
-    order = np.random.default_rng(spec.seed).permutation(len(places))
-    tests = round(spec.test * len(places))
-    validations = round(spec.validation * len(places))
-    kind = {
-        places[place]: 2 if rank < tests else 1 if rank < tests + validations else 0
-        for rank, place in enumerate(order)
-    }
-    return [kind[chip.place] for chip in chips]
+    order = [places[n] for n in np.random.default_rng(spec.seed).permutation(len(places))]
+    tests = _places(spec.test, order, len(places))
+    left = [place for place in order if place not in tests]
+    validations = _places(spec.validation, left, len(places))
+    return [2 if c.place in tests else 1 if c.place in validations else 0 for c in chips]
+
+
+def _places(wanted: float | tuple[str, ...], order: Sequence[str], count: int) -> set[str]:
+    """Return the places that are named, or the first of an order that are a share of so many."""
+    if not isinstance(wanted, tuple):
+        return {*order[: round(wanted * count)]}
+    unknown = sorted({*wanted} - {*order})
+    if unknown:
+        raise InvalidInputError(
+            f"split by place: {', '.join(unknown)} is no place of the chips, or tests already"
+        )
+    return {*wanted}
 
 
 def _by_part(chips: Sequence[Chip], spec: SplitSpec) -> list[int]:

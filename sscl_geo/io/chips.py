@@ -11,7 +11,7 @@ from jaxtyping import Shaped, UInt8
 from pydantic import model_validator
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen
+from sscl_geo.frozen import Frozen, digest
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.cube import BandSource
 from sscl_geo.geo.legend import UNLABELLED
@@ -22,7 +22,7 @@ from sscl_geo.io.store import Store
 from sscl_geo.io.tables import records_table
 from sscl_geo.ops.observation import is_observed
 
-VERSION = 1
+VERSION = 2
 SAMPLES = "samples.parquet"
 LABELS = "labels"
 SHARD = 64
@@ -189,10 +189,11 @@ def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
         PlanConflictError: Another set made what stands at `out`.
     """
     spec = source.spec
+    chips = [chip.model_dump(mode="json") for chip in source.chips]
     plan = Plan(
         kind="chips",
         stage_version=VERSION,
-        arguments={"source": source.identity, "spec": spec.digest},
+        arguments={"source": source.identity, "spec": spec.digest, "chips": digest(chips)},
         content={"spec": spec.model_dump(mode="json")},
     )
     existing = read_plan(out)
@@ -208,8 +209,8 @@ def write_chips(source: ChipSource, out: AnyLocation) -> Chips:
             for path, block in _blocks(pixels, {one.array: one.nodata for one in spec.sensors}):
                 store.array(path)[first : numbers.stop] = block
 
-    table = records_table([chip.model_dump(mode="json") for chip in source.chips])
-    Store.create(out, plan, chips_layout(spec, SHARD), {SAMPLES: table}, fill)
+    tables = {SAMPLES: records_table(chips)}
+    Store.create(out, plan, chips_layout(spec, SHARD), tables, fill)
     return Chips.open(out)
 
 

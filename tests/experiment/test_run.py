@@ -31,7 +31,7 @@ def chips(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Chips:
     folder = tmp_path_factory.mktemp("small")
     whole = np.load(realdata / "hls_worldcover.npz")
     few = {name: whole[name][:24] for name in whole.files if name != "bands"}
-    for name in ("reflectance", "worldcover"):
+    for name in ("reflectance", "worldcover", "dem", "water"):
         few[name] = few[name][..., :64, :64]
     np.savez(folder / "few.npz", bands=whole["bands"], **few)
     legend = read_yaml(Legend, shipped("catalogs") / "legends" / "worldcover.yaml")

@@ -55,6 +55,22 @@ def test_parts_of_the_makers_are_taken_as_they_are() -> None:
         split_chips(shared, SplitSpec(by="part", test="validation", validation="none"))
 
 
+def test_places_and_chips_may_be_named() -> None:
+    chips = chips_of(["a", "b", "a", "c", "d", "d"])
+    named = SplitSpec(test=("d",), validation=("a",), without=("5", "2"))
+    assert split_chips(chips, named) == ((1, 3), (0,), (4,))
+    drawn = split_chips(chips, SplitSpec(test=("d",), validation=0.5, seed=3))
+    assert drawn.test == (4, 5)
+    assert sum(len({chips[n].place for n in drawn[side]}) for side in (0, 1)) == 3
+    for wrong, cause in (
+        ({"test": ("x",)}, "x is no place of the chips"),
+        ({"test": ("d",), "validation": ("d",)}, "d is no place of the chips, or tests already"),
+        ({"test": ("d",), "without": ("9",)}, "`without` names 9, which is no chip"),
+    ):
+        with pytest.raises(InvalidInputError, match=cause):
+            split_chips(chips, SplitSpec.model_validate(wrong))
+
+
 def test_more_labels_than_chips_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="5 chips wanted, 3 train"):
         subset((1, 2, 3), 5, 0)

@@ -11,6 +11,8 @@ import xarray
 import zarr
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.experiment.matrix import Experiment
+from sscl_geo.experiment.splits import split_chips
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.inputs import ReflectanceScale
 from sscl_geo.geo.legend import Legend
@@ -54,7 +56,25 @@ def test_chips_of_an_npz_open_in_xarray_with_their_reflectance(
     assert np.allclose(group.hls[5].values, np.maximum(expected, -0.0999), equal_nan=True)
     assert np.array_equal(group.labels.values, raw["worldcover"])
     assert "tree_cover" in group.labels.attrs["flag_meanings"]
-    assert [chip.place for chip in chips.chips] == [str(place) for place in raw["place"]]
+
+
+def test_places_that_the_file_calls_different_but_overlap_are_one(
+    chips: Chips, realdata: Path
+) -> None:
+    raw = np.load(realdata / "hls_worldcover.npz")
+    places = np.array([chip.place for chip in chips.chips])
+    assert len({*places}) == 61
+    for name in {*raw["place"]}:
+        assert len({*places[raw["place"] == name]}) == 1
+    # Named differently, and the same square.
+    one, two = (np.flatnonzero(raw["place"] == name) for name in (84, 235))
+    heights = raw["dem"][[one[0], two[0]]].astype(int)
+    assert np.abs(heights[0] - heights[1]).max() <= 2 < heights[0].std()
+    assert places[one[0]] == places[two[0]]
+    split = read_yaml(Experiment, shipped("workflows/experiments") / "worldcover.yaml").split
+    sides = [{*places[list(side)]} for side in split_chips(chips.chips, split)]
+    assert [len(side) for side in sides] == [35, 7, 19]
+    assert len(set.union(*sides)) == 61
 
 
 def test_ground_that_no_band_saw_has_no_label_in_a_store(

@@ -1,7 +1,9 @@
 """HLS chips with ESA WorldCover labels in one npz file.
 
 Arrays: `reflectance` (chip, band, y, x) int16, reflectance x 10000, with negative values; and
-`worldcover` (chip, y, x), `ids`, `place`, `bands`.
+`worldcover` and `dem` (chip, y, x), `ids`, `place`, `bands`. Many of the file's places overlap, as
+elevation and classes show, which lie on the same pixels of 30 m in each: those that do are one
+place here.
 """
 
 from pathlib import Path
@@ -15,6 +17,7 @@ from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import ChipPixels, ChipSource
 from sscl_geo.io.disk import sha256_of
+from sscl_geo.ops.overlap import places_of
 
 SENSOR = plugins.find("sscl_geo.sensors", "hls_l30").SENSOR
 MISSING = -9999
@@ -24,7 +27,7 @@ RAISE = 1000
 """What makes canonical DN of reflectance x 10000."""
 
 HIGHEST = 65535
-NEEDED = ("reflectance", "worldcover", "ids", "place", "bands")
+NEEDED = ("reflectance", "worldcover", "dem", "ids", "place", "bands")
 GSD = 30
 
 
@@ -63,6 +66,12 @@ def chip_source(path: Path, legend: Legend | None) -> ChipSource:
     known = [band.common_name for band in SENSOR.bands]
     if found != known or reflectance.shape[2] != reflectance.shape[3]:
         raise InvalidInputError(f"{path}: bands {found} of square chips must be {known}")
+    for name in ("worldcover", "dem"):
+        if arrays[name].shape != (len(reflectance), *reflectance.shape[2:]):
+            raise InvalidInputError(
+                f"{path}: {name} of shape {arrays[name].shape} must lie on the pixels of "
+                f"reflectance, {reflectance.shape}"
+            )
     spec = ChipsSpec(
         sensors=(SENSOR,),
         count=len(reflectance),
@@ -70,8 +79,10 @@ def chip_source(path: Path, legend: Legend | None) -> ChipSource:
         gsd=GSD,
         legend=legend,
     )
+    ground = arrays["dem"].astype(np.int64), arrays["worldcover"].astype(np.int64)
+    places = places_of(ground, [str(place) for place in arrays["place"]])
     chips = [
-        Chip(id=str(name), place=str(place), part="all")
-        for name, place in zip(arrays["ids"], arrays["place"], strict=True)
+        Chip(id=str(name), place=place, part="all")
+        for name, place in zip(arrays["ids"], places, strict=True)
     ]
     return _Npz(spec, chips, sha256_of(path), reflectance, arrays["worldcover"], str(path))
