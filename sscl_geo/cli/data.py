@@ -43,6 +43,9 @@ def labels(
     datetime: Annotated[
         str | None, typer.Option(metavar="A/B", help="Days of stac:LAYER; default: the nearest.")
     ] = None,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
 ) -> None:
     """Put reference labels on a cube's pixels."""
     from sscl_geo.io.profile import source as catalog_source
@@ -61,8 +64,12 @@ def labels(
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),
     )
-    share = make_labels(request, location(out))
-    print(f"{out}: {100 * share:.2f} % of the pixels are labelled")
+    machines = machines_of(executor, workers, dask)
+    summary, share = make_labels(request, location(out), machines)
+    print(
+        f"{out}: {100 * share:.2f} % of the pixels are labelled, in {summary.done} tiles "
+        f"({summary.now} now), {summary.empty} without a label"
+    )
 
 
 @app.command()

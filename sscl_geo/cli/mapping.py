@@ -68,6 +68,9 @@ def baseline(
         bool, typer.Option(help="Keep the probability of every class.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the forest.")] = 0,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
 ) -> None:
     """Map a cube with a random forest, to compare with or to combine."""
     from sscl_geo.stages.baseline import ForestRequest, make_baseline
@@ -76,8 +79,9 @@ def baseline(
         "trees": trees, "context": context or (), "seed": seed, "has_probabilities": probabilities
     }  # fmt: skip
     request = parse(ForestRequest, fields, "options")
-    make_baseline(location(cube), location(labels), location(out), request)
-    print(f"{out}: mapped by a random forest")
+    machines = machines_of(executor, workers, dask)
+    summary = make_baseline(location(cube), location(labels), location(out), request, machines)
+    print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
 
 
 @app.command()

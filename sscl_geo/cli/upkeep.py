@@ -1,11 +1,18 @@
 """Stores: planned, looked through and mended."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from sscl_geo.cli.options import DaskOption, ExecutorOption, StoreArgument, WorkersOption
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.io.location import location
-from sscl_geo.runtime.work import machines_of
+from sscl_geo.io.location import Location, location
+from sscl_geo.runtime.work import Machines, machines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sscl_geo.runtime.stage import Summary
 
 app = typer.Typer()
 
@@ -20,7 +27,7 @@ def plan(context: typer.Context) -> None:
 
 @app.command()
 def status(store: StoreArgument) -> None:
-    """Tell how far a cube or map is, and why units failed."""
+    """Tell how far a cube, labels, a map or a change are, and why units failed."""
     from sscl_geo.stages.upkeep import status as run
 
     found = run(location(store))
@@ -34,7 +41,7 @@ def status(store: StoreArgument) -> None:
 
 @app.command()
 def verify(store: StoreArgument) -> None:
-    """Read a cube or map again and compare it with what was written."""
+    """Read a cube, labels, a map or a change again and compare them with what was written."""
     from sscl_geo.stages.upkeep import verify as run
 
     print(f"{store}: {run(location(store))} arrays of tiles are whole")
@@ -47,17 +54,26 @@ def repair(
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
-    """Do the failed and missing units of a cube, map or change again, and only these."""
-    from sscl_geo.io.plan import read_plan
-    from sscl_geo.stages.change import resume as resume_change
-    from sscl_geo.stages.ingest import resume as resume_ingest
-    from sscl_geo.stages.map import resume as resume_map
-
+    """Do the failed and missing tiles of a store again, and only these."""
     path, machines = location(store), machines_of(executor, workers, dask)
-    plan = read_plan(path)
-    known = {"cube": resume_ingest, "map": resume_map, "change": resume_change}
-    resume = known.get(plan.kind if plan else "")
-    if resume is None:
-        raise InvalidInputError(f"{store}: is no cube or map, nor a change; give the path of one")
-    summary = resume(path, machines)
+    summary = _maker(path)(path, machines)
     print(f"{store}: {summary.now} units done now, {summary.done} in all, {summary.empty} empty")
+
+
+def _maker(path: Location) -> "Callable[[Location, Machines], Summary]":
+    """Return what finishes a store, by what made it."""
+    from sscl_geo.io.plan import read_plan
+    from sscl_geo.stages import baseline, change, combine, ingest, labels
+    from sscl_geo.stages import map as network_map
+
+    plan = read_plan(path)
+    made = {} if plan is None else plan.arguments
+    by_maker = {"maps": combine.resume, "baseline": baseline.resume}
+    of_map = next((by_maker[name] for name in by_maker if name in made), network_map.resume)
+    known = {
+        "cube": ingest.resume, "labels": labels.resume, "map": of_map, "change": change.resume
+    }  # fmt: skip
+    if plan is None or plan.kind not in known:
+        found = "not found" if plan is None else f"is a {plan.kind}"
+        raise InvalidInputError(f"{path}: {found}; give the path of a {', '.join(known)}")
+    return known[plan.kind]

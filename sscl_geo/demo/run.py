@@ -85,7 +85,10 @@ def run_demo(out: Path, *, size_px: int, seed: int, ranks: Ranks) -> Path:
     with _told("labels and random forest"):
         _label(world)
         request = ForestRequest(seed=seed)
-        make_baseline(out / "cube.zarr", out / "labels.zarr", out / "forest.zarr", request)
+        make_baseline(
+            out / "cube.zarr", out / "labels.zarr", out / "forest.zarr", request,
+            Machines(executor="dask"),
+        )  # fmt: skip
     _learn(out, seed, ranks)
     with _told("map"):
         for name in ("sscl", "random"):

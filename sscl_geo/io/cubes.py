@@ -142,8 +142,7 @@ class Classes(NamedTuple):
             InvalidInputError: There is none at the path, or it is unfinished.
         """
         store = Store.open(path, kind)
-        if kind == "map":
-            _check_whole(store)
+        _check_whole(store)
         grids = store.kept("grids", GridsOf.validate_python)
         legend = store.kept("legend", Legend.model_validate)
         return cls(store.path, store, grids, legend, _NAMES[kind])

@@ -1,16 +1,50 @@
-"""What a map's last command writes once all tiles are there."""
+"""How a map begins, and what its last command writes once all tiles are there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.layout import Layout
+from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import finish_levels, write_coverage
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.publish.classes import publish_landcover
-from sscl_geo.io.publish.cog import cog_path
+from sscl_geo.io.publish.cog import cog_path, cog_paths
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+
+
+def begin_map(
+    out: AnyLocation,
+    plan: Plan,
+    layout: Layout,
+    tables: Mapping[str, bytes],
+    grids: tuple[Grid, ...],
+    beside: Iterable[Location] = (),
+) -> Store:
+    """Open the map, or change of maps, that the same plan began, or create it.
+
+    Args:
+        out: Its path.
+        plan: Its plan.
+        layout: Its groups and arrays.
+        tables: Documents beside the arrays, by file name.
+        grids: Its grids, for each of which a COG will stand beside it.
+        beside: What else will.
+
+    Raises:
+        InvalidInputError: The path has no place beside it, or something else stands there.
+        PlanConflictError: Another command made, or is making, a store there.
+    """
+    if out.suffix != ".zarr":
+        raise InvalidInputError(
+            f"--out {out}: must end in .zarr, so that files of its name, such as its COG, can "
+            "stand beside it"
+        )
+    return Store.begun(out, plan, layout, tables, (*cog_paths(out, grids), *beside))
 
 
 def finish_map(

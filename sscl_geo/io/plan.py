@@ -1,6 +1,7 @@
 """What a store is made of, kept in the store, so that only the same command continues it."""
 
 import json
+from collections.abc import Mapping
 
 from pydantic import Field, JsonValue
 
@@ -74,19 +75,36 @@ def read_plan(place: AnyLocation) -> Plan | None:
     return parse(Plan, fields, str(store / PLAN))
 
 
-def read_sources(place: AnyLocation, *names: str) -> tuple[Location, ...]:
-    """Return where named inputs of a store stood.
+def sources_of(place: AnyLocation) -> Mapping[str, JsonValue]:
+    """Return what a store tells of its inputs.
 
     Raises:
         InvalidInputError: The store does not say it.
     """
     try:
         fields = read_json((location(place) / SOURCES).read_bytes())
-        return tuple(location(fields[name]) for name in names)  # type: ignore[index]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError):
+        fields = None
+    if not isinstance(fields, dict):
         raise InvalidInputError(
             f"{place} does not say what it was made of ({SOURCES}); run the command that made it"
-        ) from None
+        )
+    return fields
+
+
+def read_sources(place: AnyLocation, *names: str) -> tuple[Location, ...]:
+    """Return where named inputs of a store stood.
+
+    Raises:
+        InvalidInputError: The store does not say it.
+    """
+    told = sources_of(place)
+    missing = [name for name in names if not isinstance(told.get(name), str)]
+    if missing:
+        raise InvalidInputError(
+            f"{place / SOURCES} does not say {' or '.join(missing)}; run the command that made it"
+        )
+    return tuple(location(str(told[name])) for name in names)
 
 
 def made_by_another(place: AnyLocation) -> PlanConflictError:

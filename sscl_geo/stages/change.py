@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import UInt16
 from pydantic import JsonValue
 
-from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import UNLABELLED, Legend
@@ -15,11 +14,12 @@ from sscl_geo.io.areas import own_hectares
 from sscl_geo.io.changes import CHANGE, change_layout, pairs, publish_change
 from sscl_geo.io.comparable import check_comparable
 from sscl_geo.io.cubes import Classes
+from sscl_geo.io.finishing import begin_map
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.maps import CONFIDENCE, layer_path, level_name
-from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
+from sscl_geo.io.plan import SOURCES, Plan, read_sources
 from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.records import Record, table_csv
 from sscl_geo.io.store import Store
@@ -58,10 +58,6 @@ def make_change(
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
-    if out.suffix != ".zarr":
-        raise InvalidInputError(
-            f"--out {out}: must end in .zarr, so that its COG and CSV can stand beside it"
-        )
     old, new = Classes.open(before, "map"), Classes.open(after, "map")
     check_comparable(old, new)
     store = _store(out, _plan(old, new), old.grids, old.legend)
@@ -137,17 +133,9 @@ def _plan(before: Classes, after: Classes) -> Plan:
 
 
 def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend) -> Store:
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        return Store(out, existing)
-    for path in (table_path(out), *(cog_path(out, grid, grids) for grid in grids)):
-        if path.exists():
-            raise InvalidInputError(
-                f"{path} exists and would be replaced; move it, or choose another --out"
-            )
     attributes = {"title": "Change of land cover", **plan.arguments}
-    return Store.create(out, plan, change_layout(grids, legend, attributes), {})
+    layout = change_layout(grids, legend, attributes)
+    return begin_map(out, plan, layout, {}, grids, (table_path(out),))
 
 
 def _publish(

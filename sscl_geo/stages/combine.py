@@ -12,10 +12,10 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.finishing import finish_map
+from sscl_geo.io.finishing import begin_map, finish_map
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
-from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.maps import (
     MARGIN,
     PROBABILITY,
@@ -26,8 +26,7 @@ from sscl_geo.io.maps import (
     map_layout,
     write_layers,
 )
-from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
-from sscl_geo.io.publish.cog import cog_path
+from sscl_geo.io.plan import SOURCES, Plan, read_sources, sources_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES
 from sscl_geo.ops.blending import mean_of
@@ -68,8 +67,6 @@ def combine(maps: Sequence[AnyLocation], out: AnyLocation, machines: Machines) -
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
-    if out.suffix != ".zarr":
-        raise InvalidInputError(f"--out {out}: must end in .zarr, so that its COG stands beside it")
     opened = [Classes.open(path, "map") for path in maps]
     _check(opened)
     first = opened[0]
@@ -84,6 +81,19 @@ def combine(maps: Sequence[AnyLocation], out: AnyLocation, machines: Machines) -
         memory=partial(_unit_bytes, first, len(opened)),
     )
     return execute(stage, journal(out), machines, "combine")
+
+
+def resume(out: AnyLocation, machines: Machines) -> Summary:
+    """Finish a mean of maps from what it knows of itself.
+
+    Raises:
+        InvalidInputError: It does not say where its maps are, or they have gone.
+        PlanConflictError: They have changed.
+        HolesError: Tiles failed.
+    """
+    told = sources_of(out).get("maps")
+    maps = told if isinstance(told, list) else []
+    return combine([location(str(path)) for path in maps], out, machines)
 
 
 def combine_unit(job: Job, unit: TileUnit) -> Evidence:
@@ -157,20 +167,11 @@ def _sources(maps: Sequence[Classes]) -> dict[str, JsonValue]:
 
 
 def _store(out: AnyLocation, plan: Plan, first: Classes) -> Store:
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        return Store(out, existing)
-    for path in (cog_path(out, grid, first.grids) for grid in first.grids):
-        if path.exists():
-            raise InvalidInputError(
-                f"{path} exists and would be replaced; move it, or choose another --out"
-            )
     attributes = {"title": "Land cover, the mean of several maps", "maps": plan.content["maps"]}
-    extra = (SECOND, MARGIN, PROBABILITY)
+    layout = map_layout(first.grids, first.legend, attributes, (SECOND, MARGIN, PROBABILITY))
     scenes = first.path / SCENES
     tables = {SCENES: scenes.read_bytes()} if scenes.exists() else {}
-    return Store.create(out, plan, map_layout(first.grids, first.legend, attributes, extra), tables)
+    return begin_map(out, plan, layout, tables, first.grids)
 
 
 def _publish(

@@ -1,33 +1,40 @@
-"""From reference data to labels on a cube's pixels."""
+"""From reference data to labels on a cube's pixels: one unit labels one tile."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
-from sscl_geo.errors import InvalidInputError, NoSceneError
-from sscl_geo.frozen import Frozen, digest
+from sscl_geo.errors import HolesError, InvalidInputError, NoSceneError
+from sscl_geo.frozen import Frozen, digest, parse, read_json
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
-from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.ground import inside_bbox
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.geo.period import parse_interval
-from sscl_geo.io.cubes import Cube
+from sscl_geo.io.cubes import Cube, GridsOf
 from sscl_geo.io.disk import sha256_of
+from sscl_geo.io.journal import journal
 from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_files
 from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location
-from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, read_plan, sources_of
 from sscl_geo.io.profile import Profile, Source
 from sscl_geo.io.store import Store
+from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.runtime.ledger import Ledger
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
-VERSION = 1
+VERSION = 2
 EVER = "2000-01-01/2099-12-31"
+RASTERS = "rasters.json"
+BYTES_PER_PIXEL = 64
+"""Most bytes that a unit holds for a pixel: labels in two codings, and degrees."""
 
 
 class LayerSource(Frozen):
@@ -62,38 +69,161 @@ class LabelsRequest(Frozen):
     column: str = "class"
     bbox: BBox | None = None
 
+    def resolve(self) -> "LabelsRequest":
+        """Return it in a form that other processes understand."""
+        source = self.source.resolve() if isinstance(self.source, Path) else self.source
+        return self.replace(cube=self.cube.resolve(), source=source)
 
-def make_labels(request: LabelsRequest, out: AnyLocation) -> float:
-    """Write labels on a cube's pixels and return the labelled share of them.
 
-    Nothing stands at `out` unless it is whole; the same request finds it made.
+class Rasters(Frozen):
+    """What a search for a layer found, kept in the store.
+
+    Attributes:
+        items: The rasters, the preferred first.
+        profile: Their catalogue's, which says who signs their addresses.
+    """
+
+    items: tuple[LayerItem, ...]
+    profile: Profile
+
+
+class Job(Frozen):
+    """What all units of a run share.
+
+    Attributes:
+        out: Where the labels are, for any process.
+        file: Absolute path of the source; None for the rasters that the store lists.
+        column: Column of polygons' class numbers.
+        told: What the user calls the source.
+        bbox: Box in degrees outside which no label is taken.
+    """
+
+    out: Location
+    file: Path | None
+    column: str
+    told: str
+    bbox: BBox | None
+
+
+class Labelled(NamedTuple):
+    """What became of the units, and the labelled share of all pixels."""
+
+    summary: Summary
+    share: float
+
+
+def make_labels(
+    request: LabelsRequest,
+    out: AnyLocation,
+    machines: Machines = Machines(),  # noqa: B008 - a frozen value
+) -> Labelled:
+    """Write labels on a cube's pixels, or finish labels that were begun.
+
+    Nothing stays at `out` if every tile failed or nothing is labelled.
 
     Raises:
-        InvalidInputError: The source cannot be read, has values that the legend lacks, or does not
-            meet the cube.
+        InvalidInputError: The source cannot be read, or does not meet the cube.
         PlanConflictError: Another request made what stands at `out`.
+        HolesError: Tiles failed, such as where the source has values that the legend lacks.
     """
-    cube = Cube.open(request.cube)
-    source, identity = _source(request, cube)
-    plan = _plan(request, cube, identity)
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        return _share(Store(out, existing), cube.spec.grids)
+    cube, inputs = Cube.open(request.cube), request.resolve()
     layout = labels_layout(cube.spec.grids, request.legend, {"title": "Reference labels"})
-    store = Store.create(out, plan, layout, {}, partial(_fill, request, cube.spec.grids, source))
-    return _share(store, cube.spec.grids)
+    if isinstance(inputs.source, LayerSource):
+        file, rasters = None, _found(inputs.source, cube)
+        identity = digest([item.model_dump(mode="json") for item in rasters.items])
+        tables = {RASTERS: rasters.model_dump_json().encode()}
+    else:
+        file, tables = inputs.source, {}
+        label_source(file, request.column)
+        identity = sha256_of(*source_files(file))
+    store = Store.begun(out, _plan(request, cube, identity), layout, tables)
+    store.put(SOURCES, inputs.model_dump_json(include={"cube", "source"}).encode())
+    job = Job(
+        out=store.path.resolve(),
+        file=file,
+        column=request.column,
+        told=_told(request.source),
+        bbox=request.bbox,
+    )
+    stage = Stage(
+        plan=partial(tile_units, cube.spec.grids),
+        prepare=store.sweep,
+        run=partial(label_unit, job),
+        publish=partial(_publish, store, job, cube),
+        memory=partial(_unit_bytes, cube),
+    )
+    try:
+        summary = execute(stage, journal(out), machines, "labels")
+    except HolesError:
+        if not Ledger(journal(out)).finished:
+            store.path.delete()
+        raise
+    return Labelled(summary, _share(Ledger(journal(out))))
 
 
-def _source(request: LabelsRequest, cube: Cube) -> tuple[LabelSource, str]:
-    """Return the labels, and a digest of what they are."""
-    if isinstance(request.source, LayerSource):
-        items, profile = _layer(request.source, cube)
-        return LayerLabels(items, profile), digest([i.model_dump(mode="json") for i in items])
-    return label_source(request.source, request.column), sha256_of(*source_files(request.source))
+def resume(out: AnyLocation, machines: Machines) -> Summary:
+    """Finish labels from what they know of themselves.
+
+    Raises:
+        InvalidInputError: They do not say what they are made of, or it has gone.
+        PlanConflictError: It has changed.
+        HolesError: Tiles failed.
+    """
+    plan = read_plan(out)
+    known = {} if plan is None else plan.arguments
+    told = {name: value for name, value in known.items() if name in LabelsRequest.model_fields}
+    request = parse(LabelsRequest, {**told, **sources_of(out)}, f"{out}")
+    return make_labels(request, out, machines).summary
 
 
-def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Profile]:
+def label_unit(job: Job, unit: TileUnit) -> Evidence:
+    """Label one tile."""
+    store = Store.open(job.out, "labels")
+    (grid,) = (g for g in store.kept("grids", GridsOf.validate_python) if g.zone == unit.tile.zone)
+    legend = store.kept("legend", Legend.model_validate)
+    block = grid.block(unit.window)
+    labels = legend.recode(_opened(job).on(block), job.told)
+    if job.bbox is not None:
+        labels = np.where(inside_bbox(block, job.bbox), labels, np.uint8(UNLABELLED))
+    labelled = int(np.count_nonzero(labels))
+    return {
+        "empty": labelled == 0,
+        "labelled": labelled,
+        "pixels": labels.size,
+        "checksums": {"labels": store.write(f"{grid.zone}/labels", (), unit.window, labels)},
+    }
+
+
+@lru_cache(maxsize=1)
+def _opened(job: Job) -> LabelSource:
+    """Open a source once per process."""
+    if job.file is not None:
+        return label_source(job.file, job.column)
+    path = job.out / RASTERS
+    rasters = parse(Rasters, read_json(path.read_bytes()), str(path))
+    return LayerLabels(rasters.items, rasters.profile)
+
+
+def _publish(store: Store, job: Job, cube: Cube, outcomes: Sequence[Outcome]) -> None:
+    if all(outcome.status == "empty" for outcome in outcomes):
+        store.path.delete()
+        raise InvalidInputError(
+            f"{job.told} has no label on the pixels of {cube.path}; check that both cover the same "
+            "place"
+        )
+    store.put(TILES, records_table([outcome.record for outcome in outcomes]))
+
+
+def _share(ledger: Ledger) -> float:
+    told = [outcome.evidence for outcome in ledger.outcomes.values()]
+    return sum(int(str(t["labelled"])) for t in told) / sum(int(str(t["pixels"])) for t in told)
+
+
+def _unit_bytes(cube: Cube) -> int:
+    return BYTES_PER_PIXEL * cube.spec.grids[0].tile_px ** 2
+
+
+def _found(wanted: LayerSource, cube: Cube) -> Rasters:
     made_by = cube.store.plan.arguments
     catalog = wanted.catalog or Source.model_validate(made_by["source"])
     area = Area.model_validate(made_by["area"])
@@ -112,7 +242,7 @@ def _layer(wanted: LayerSource, cube: Cube) -> tuple[list[LayerItem], Profile]:
     first, last = cube.spec.periods[0].start, cube.spec.periods[-1].end
     middle = first + (last - first) / 2
     ranked = sorted(items, key=lambda item: (_days_off(item, middle), item.id))
-    return ranked, catalog.profile
+    return Rasters(items=tuple(ranked), profile=catalog.profile)
 
 
 def _days_off(item: LayerItem, day: date) -> int:
@@ -139,36 +269,3 @@ def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
 
 def _told(source: Path | LayerSource) -> str:
     return f"stac:{source.layer}" if isinstance(source, LayerSource) else str(source)
-
-
-def _fill(
-    request: LabelsRequest, grids: tuple[Grid, ...], source: LabelSource, store: Store
-) -> None:
-    labelled = 0
-    for grid, window in _tiles(grids):
-        block = grid.block(window)
-        labels = request.legend.recode(source.on(block), _told(request.source))
-        if request.bbox is not None:
-            labels = np.where(inside_bbox(block, request.bbox), labels, np.uint8(UNLABELLED))
-        labelled += int(np.count_nonzero(labels))
-        store.write(f"{grid.zone}/labels", (), window, labels)
-    if labelled == 0:
-        raise InvalidInputError(
-            f"{_told(request.source)} has no label on the pixels of {request.cube}; check that "
-            "both cover the same place"
-        )
-
-
-def _tiles(grids: tuple[Grid, ...]) -> Iterator[tuple[Grid, Window]]:
-    for grid in grids:
-        for tile in grid.tiles:
-            yield grid, grid.window(tile)
-
-
-def _share(store: Store, grids: tuple[Grid, ...]) -> float:
-    def labels(grid: Grid, window: Window) -> UInt8[np.ndarray, "y x"]:
-        return store.read(f"{grid.zone}/labels", (), window)
-
-    counts = [(np.count_nonzero(labels(g, w)), w.height * w.width) for g, w in _tiles(grids)]
-    labelled, pixels = (sum(column) for column in zip(*counts, strict=True))
-    return float(labelled / pixels)

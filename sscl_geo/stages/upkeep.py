@@ -18,7 +18,7 @@ from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import holes_table
 from sscl_geo.runtime.work import Outcome
 
-TILED = ("cube", "map", "change")
+TILED = ("cube", "labels", "map", "change")
 DAMAGED = "the bytes in the store are no longer those that were written"
 
 
@@ -46,10 +46,10 @@ class _Written(NamedTuple):
 
 
 def status(path: AnyLocation) -> Status:
-    """Return how far a cube or map is; nothing is changed.
+    """Return how far a store of tiles is; nothing is changed.
 
     Raises:
-        InvalidInputError: There is no cube or map at the path.
+        InvalidInputError: There is none at the path.
     """
     store = _tiled(path)
     outcomes = Ledger(journal(path)).outcomes.values()
@@ -72,7 +72,7 @@ def verify(path: AnyLocation) -> int:
     does them again.
 
     Raises:
-        InvalidInputError: There is no cube or map at the path.
+        InvalidInputError: There is no store of tiles at the path.
         HolesError: Units differ; the message is a table of them.
     """
     store, ledger = _tiled(path), Ledger(journal(path))
@@ -97,7 +97,9 @@ def _tiled(path: AnyLocation) -> Store:
     plan = read_plan(path)
     if plan is None or plan.kind not in TILED:
         found = "not found" if plan is None else f"is a {plan.kind}"
-        raise InvalidInputError(f"{path}: {found}; give the path of a cube or map")
+        raise InvalidInputError(
+            f"{path}: {found}; give the path of a {', '.join(TILED[:-1])} or {TILED[-1]}"
+        )
     return Store(path, plan)
 
 
@@ -125,8 +127,14 @@ def _written(
     window = grids[zone].window(Tile(zone=zone, row=int(row), column=int(column)))
     lead = tuple(starts[day] for day in start)
     for array, told in checksums.items():
-        inner = window.at(Place.of(array).gsd) if start else layer_window(array, window)
-        yield _Written(f"{zone}/{array}", lead, inner, str(told))
+        yield _Written(f"{zone}/{array}", lead, _pixels(array, lead, window), str(told))
+
+
+def _pixels(array: str, lead: tuple[int, ...], window: Window) -> Window:
+    """Return a tile's pixels in an array of a cube, of labels, or of a map."""
+    if lead:
+        return window.at(Place.of(array).gsd)
+    return layer_window(array, window) if "/" in array else window
 
 
 def _is_whole(store: Store, written: _Written) -> bool:

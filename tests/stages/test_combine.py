@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import RandomForestClassifier
 
+from sscl_geo.cli import app
 from sscl_geo.errors import HolesError, InvalidInputError, PlanConflictError
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.legend import UNLABELLED
@@ -25,14 +27,15 @@ from sscl_geo.ops.blending import mean_of
 from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.work import Machines
 from sscl_geo.sensors import sensor_of
-from sscl_geo.stages import baseline
-from sscl_geo.stages.baseline import ForestRequest, make_baseline
+from sscl_geo.stages.baseline import ForestRequest, forest, make_baseline
 from sscl_geo.stages.combine import combine
 from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference
 from sscl_geo.stages.publish import PublishRequest, publish
 from sscl_geo.stages.upkeep import status, verify
 from tests.drawn_maps import draw_map, drawn
+
+Content = Callable[[Path], dict[str, bytes]]
 
 CONTEXT, TREES = (3, 9), 12
 
@@ -126,12 +129,12 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
         reference[~is_valid[:, rows, columns].any(0)] = UNLABELLED
         samples.append(features[:, rows, columns][:, reference != UNLABELLED].T)
         classes.append(reference[reference != UNLABELLED])
-    forest = RandomForestClassifier(TREES, random_state=3, n_jobs=-1)
-    forest.fit(np.concatenate(samples), np.concatenate(classes))
-    expected = forest.predict_proba(features.reshape(len(features), -1).T)
+    own = RandomForestClassifier(TREES, random_state=3, n_jobs=-1)
+    own.fit(np.concatenate(samples), np.concatenate(classes))
+    expected = own.predict_proba(features.reshape(len(features), -1).T)
     found = layers(maps.forest).probability.values
     seen = found[0] != 255
-    told = found[labels.legend.indices(forest.classes_)].reshape(len(forest.classes_), -1).T
+    told = found[labels.legend.indices(own.classes_)].reshape(len(own.classes_), -1).T
     gap = np.abs(told / 200 - expected).max(1).reshape(grid.shape)
     # Sums of windows begin elsewhere, which moves some by a rounding over a tree's threshold.
     assert (gap[seen] <= 0.0026).mean() > 0.995
@@ -141,16 +144,14 @@ def test_a_forest_sees_what_lies_around_a_pixel_in_the_next_tile_too(
 def test_a_forest_learns_from_so_many_pixels_of_all_tiles_together(
     learned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = []
+    counts, fit = [], RandomForestClassifier.fit
 
-    class Counting(RandomForestClassifier):  # type: ignore[misc]
-        def fit(self, samples: np.ndarray, classes: np.ndarray) -> "Counting":
-            counts.append(len(samples))
-            super().fit(samples, classes)
-            return self
+    def counted(self: RandomForestClassifier, samples: np.ndarray, classes: np.ndarray) -> object:
+        counts.append(len(samples))
+        return fit(self, samples, classes)
 
-    monkeypatch.setattr(baseline, "RandomForestClassifier", Counting)
-    monkeypatch.setattr(baseline, "MOST_PIXELS", 100)
+    monkeypatch.setattr(RandomForestClassifier, "fit", counted)
+    monkeypatch.setattr(forest, "MOST_PIXELS", 100)
     make_baseline(learned.cube, learned.labels, tmp_path / "f.zarr", ForestRequest(trees=1))
     (grid,) = Cube.open(learned.cube).spec.grids
     labels = Classes.open(learned.labels, "labels")
@@ -159,8 +160,8 @@ def test_a_forest_learns_from_so_many_pixels_of_all_tiles_together(
 
 
 @pytest.mark.parametrize("name", ["forest", "mean"])
-def test_a_damaged_tile_of_either_is_found(
-    maps: Maps, learned: Any, name: str, tmp_path: Path
+def test_a_damaged_tile_of_either_is_found_and_made_again(
+    maps: Maps, content: Content, name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "map.zarr"
     shutil.copytree(getattr(maps, name), path)
@@ -171,13 +172,10 @@ def test_a_damaged_tile_of_either_is_found(
     array[:1, :1] = 99
     with pytest.raises(HolesError, match="epsg32633/0/0"):
         verify(path)
-    if name == "forest":
-        request = ForestRequest(trees=TREES, context=CONTEXT, seed=3, has_probabilities=True)
-        with pytest.raises(InvalidInputError, match="tiles are damaged; delete it"):
-            make_baseline(learned.cube, learned.labels, path, request)
-    else:
-        assert combine([maps.network, maps.forest], path, Machines()).now == 1
-        assert verify(path) >= len(grid.tiles)
+    with pytest.raises(SystemExit, match="0"):
+        app(["repair", str(path), "--executor", "serial"])
+    assert verify(path) >= len(grid.tiles)
+    assert content(path) == content(getattr(maps, name))
 
 
 def test_a_published_mean_says_what_it_is(maps: Maps, tmp_path: Path) -> None:

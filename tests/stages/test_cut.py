@@ -19,6 +19,7 @@ from sscl_geo.io.fields import selected
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.store import Store
+from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.stages.cut import CutSpec, cut_chips
 from tests.drawn_cubes import PERIODS, SENSORS, draw_cube
 
@@ -36,7 +37,7 @@ def write_labels(path: Path, grids: tuple[Grid, ...], legend: Legend) -> None:
         "legend": legend.model_dump(mode="json"),
     }
     plan = Plan(kind="labels", stage_version=1, arguments={}, content=content)
-    store = Store.create(path, plan, labels_layout(grids, legend, {}), {})
+    store = Store.create(path, plan, labels_layout(grids, legend, {}), {TILES: records_table([])})
     random = np.random.default_rng(1)
     for grid in grids:
         values = random.choice(legend.values, grid.shape).astype(np.uint8)

@@ -1,5 +1,7 @@
 """Labels: what does not fit is told, and nothing half-written stays."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import rasterio
 import xarray
 
 from sscl_geo.demo.items import CRS, ground_transform
-from sscl_geo.errors import InvalidInputError, NoSceneError
+from sscl_geo.errors import HolesError, InvalidInputError, NoSceneError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.maps import map_layout
@@ -18,8 +20,12 @@ from sscl_geo.io.profile import source
 from sscl_geo.io.publish.cog import write_cog
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.evaluate import evaluate
-from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
+from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels, resume
+from sscl_geo.stages.upkeep import status, verify
+
+Content = Callable[[Path], dict[str, bytes]]
 
 
 def test_labels_of_another_place_are_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
@@ -37,9 +43,36 @@ def test_a_value_that_the_legend_misses_is_named(
 ) -> None:
     short = dfc2020.replace(classes=dfc2020.classes[:-1])
     request = LabelsRequest(cube=learned.cube, source=world.truth, legend=short)
-    with pytest.raises(InvalidInputError, match=r"\[10\].*sources"):
+    with pytest.raises(HolesError, match=r"\[10\].*sources"):
+        make_labels(request, tmp_path / "labels.zarr")
+    # Tiles without the value are done; a legend that knows it makes other labels.
+    assert status(tmp_path / "labels.zarr").counts["done"] > 0
+    with pytest.raises(InvalidInputError, match="unfinished"):
+        Classes.open(tmp_path / "labels.zarr", "labels")
+
+
+def test_a_source_of_which_no_tile_can_be_labelled_leaves_nothing(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    foreign = tuple(item.replace(sources=(100 + item.value,)) for item in dfc2020.classes)
+    none = dfc2020.replace(classes=foreign)
+    request = LabelsRequest(cube=learned.cube, source=world.truth, legend=none)
+    with pytest.raises(HolesError, match="4 of 4 units failed"):
         make_labels(request, tmp_path / "labels.zarr")
     assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_damaged_labels_are_found_and_made_again(
+    learned: Any, content: Content, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(learned.labels, tmp_path / "labels.zarr"))
+    assert verify(out) == 4
+    next(path for path in (out / "epsg32633/labels/c").rglob("*") if path.is_file()).unlink()
+    with pytest.raises(HolesError, match="1 of 4 units failed"):
+        verify(out)
+    assert resume(out, Machines()).now == 1
+    assert content(out) == content(learned.labels)
+    assert verify(out) == 4
 
 
 def test_labels_are_the_truth_where_the_truth_is_and_nothing_elsewhere(
@@ -61,7 +94,10 @@ def test_labels_of_a_catalogue_s_layer_are_those_of_its_raster(
     request = LabelsRequest(
         cube=learned.cube, source=LayerSource(layer="land-cover"), legend=dfc2020
     )
-    make_labels(request, tmp_path / "labels.zarr")
+    # In processes of their own, which find the rasters in the store.
+    summary, share = make_labels(request, tmp_path / "labels.zarr", Machines(executor="dask"))
+    assert summary.now == 4
+    assert share > 0
     by_file, by_layer = (
         xarray.open_zarr(path, group="epsg32633").labels.values
         for path in (learned.labels, tmp_path / "labels.zarr")

@@ -54,9 +54,10 @@ def test_damage_is_found_named_and_repaired_to_the_same_bytes(
     assert verify(cube) == 8 * 6
 
 
-def test_only_cubes_and_maps_have_a_status(learned: Any, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="is a labels; give the path of a cube or map"):
-        status(learned.labels)
+def test_only_stores_of_tiles_have_a_status(learned: Any, tmp_path: Path) -> None:
+    assert status(learned.labels).counts["done"] == 4
+    with pytest.raises(InvalidInputError, match="is a model; give the path of a cube, labels, map"):
+        status(learned.model)
     with pytest.raises(InvalidInputError, match="not found"):
         verify(tmp_path / "nothing.zarr")
 

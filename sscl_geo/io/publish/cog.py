@@ -37,6 +37,11 @@ def cog_path(out: AnyLocation, grid: Grid, grids: Sequence[Grid]) -> Location:
     return location(out).with_name(f"{name}.tif")
 
 
+def cog_paths(out: AnyLocation, grids: Sequence[Grid]) -> tuple[Location, ...]:
+    """Return the path of every zone's COG."""
+    return tuple(cog_path(out, grid, grids) for grid in grids)
+
+
 def write_cog(  # noqa: PLR0913 - a raster and its place have as many parts
     path: Path,
     array: Shaped[np.ndarray, "y x"] | Shaped[np.ndarray, "band y x"],

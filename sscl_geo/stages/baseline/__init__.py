@@ -1,100 +1,183 @@
-"""What a user would do without us: a random forest, trained on the same labels."""
+"""What a user would do without us: a random forest, trained on the same labels.
 
+It learns here and is kept beside the map until all tiles are mapped; one unit maps one tile.
+"""
+
+import hashlib
 import json
-from collections.abc import Iterator
-from functools import partial
-from typing import Literal, NamedTuple
+import pickle
+from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
-from pydantic import Field, JsonValue, PositiveInt
+import sklearn
 from sklearn.ensemble import RandomForestClassifier
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import ReadError
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.grid import Grid, Tile, Window
-from sscl_geo.geo.legend import UNLABELLED
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.finishing import begin_map, finish_map
 from sscl_geo.io.journal import journal
-from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import (
     MARGIN,
     PROBABILITY,
     SECOND,
-    finish_levels,
     layers_of,
     map_layout,
-    write_coverage,
     write_layers,
 )
-from sscl_geo.io.plan import SOURCES, Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import TILES, records_table
-from sscl_geo.ops.blending import Blended, two_greatest
-from sscl_geo.ops.context import with_context
 from sscl_geo.runtime.ledger import Ledger
-from sscl_geo.runtime.work import Outcome
-from sscl_geo.sensors import nodata_of
+from sscl_geo.runtime.stage import Summary, execute
+from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
+from sscl_geo.stages.baseline.forest import Described, ForestRequest, learned, said
 
-VERSION = 4
-ROWS = 256
-"""Rows of a tile that are described at once."""
+__all__ = ["ForestRequest", "make_baseline"]
 
-ALIGNMENT = 2
-"""Pixels of 10 m in one of 20 m, at which what is read begins and ends."""
+VERSION = 5
+FOREST = "forest.pickle"
+
+BYTES_PER_CLASS, BYTES_PER_PIXEL = 16, 28
+"""Most bytes of a tile's layers and of what they are made of, per pixel."""
+
+FOREST_COPIES = 3
+"""A forest in memory, as bytes, and while it is read."""
 
 
-MOST_PIXELS = 2_000_000
-"""Labelled pixels of all tiles that a forest learns from; two hundred trees on them hold 16 GB."""
-
-
-class ForestRequest(Frozen):
-    """How the forest learns and what its map keeps.
+class Job(Frozen):
+    """What all units of a run share.
 
     Attributes:
-        trees: Number of trees.
-        context: Sides in pixels of squares whose mean and spread are features too.
-        pixels: Most labelled pixels of a tile that it learns from, drawn by the seed; fewer where
-            tiles together have more than `MOST_PIXELS`.
-        seed: Seed of the forest.
-        has_probabilities: Whether the map keeps the probability of every class.
+        cube: Where the cube is, for any process.
+        out: Where the map is, for any process.
+        request: What the forest sees.
+        forest: SHA-256 of the forest's bytes, which the driver has just written.
     """
 
-    trees: int = Field(default=200, ge=1)
-    context: tuple[PositiveInt, ...] = ()
-    pixels: int = Field(default=100_000, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    has_probabilities: bool = False
-
-    @property
-    def reach(self) -> int:
-        """How many pixels around a pixel decide its features, aligned."""
-        return -(-(max(self.context, default=1) // 2) // ALIGNMENT) * ALIGNMENT
+    cube: Location
+    out: Location
+    request: ForestRequest
+    forest: str
 
 
 def make_baseline(
-    cube_path: AnyLocation, labels_path: AnyLocation, out: AnyLocation, request: ForestRequest
-) -> None:
-    """Map a cube with a random forest on its bands, all periods side by side.
+    cube_path: AnyLocation,
+    labels_path: AnyLocation,
+    out: AnyLocation,
+    request: ForestRequest,
+    machines: Machines = Machines(),  # noqa: B008 - a frozen value
+) -> Summary:
+    """Map a cube with a random forest, or finish such a map, and write a COG of each zone.
 
-    Bands coarser than 10 m are repeated. Pixels with a missing band take part with the stored
-    nodata value, as they would in a user's array; squares around a pixel leave it out. Nothing
-    stands at `out` unless it is whole.
+    A killed command learns the same forest again and maps the tiles that are left.
+
+    Args:
+        cube_path: The cube.
+        labels_path: Labels on its pixels.
+        out: The map's path.
+        request: How the forest learns.
+        machines: Where to map; the forest learns on this machine, on all its cores.
 
     Raises:
         InvalidInputError: Cube and labels lie on different grids, nothing is labelled, a label is
-            not the legend's, or `out` is something else.
+            not the legend's, or something else stands at `out` or beside it.
         PlanConflictError: Another command made what stands at `out`.
+        HolesError: Tiles failed.
     """
     cube, labels = Cube.open(cube_path), Classes.open(labels_path, "labels")
     labels.check_grids(cube.spec.grids, cube_path)
-    plan = Plan(
+    plan, described = _plan(cube, labels, request), Described(cube, request)
+    is_whole = _is_whole(out, plan, cube)
+    # Before there is a store, so that labels that teach nothing leave none.
+    forest = b"" if is_whole else pickle.dumps(learned(described, labels).set_params(n_jobs=1))
+    extra = (SECOND, MARGIN, *([PROBABILITY] if request.has_probabilities else []))
+    layout = map_layout(
+        cube.spec.grids, labels.legend, {"title": "Land cover by a random forest"}, extra
+    )
+    store = begin_map(out, plan, layout, cube.scenes, cube.spec.grids)
+    sources = {"cube": str(cube.path.resolve()), "labels": str(labels.path.resolve())}
+    store.put(SOURCES, json.dumps(sources).encode())
+    if not is_whole:
+        store.put(FOREST, forest)
+    job = Job(
+        cube=cube.path.resolve(),
+        out=store.path.resolve(),
+        request=request,
+        forest=hashlib.sha256(forest).hexdigest(),
+    )
+    stage = Stage(
+        plan=partial(tile_units, cube.spec.grids),
+        prepare=store.sweep,
+        run=partial(map_unit, job),
+        publish=partial(_publish, store, cube, labels.legend),
+        memory=partial(_unit_bytes, described, labels.legend, len(forest)),
+    )
+    return execute(stage, journal(out), machines, "baseline")
+
+
+def resume(out: AnyLocation, machines: Machines) -> Summary:
+    """Finish a forest's map from what it knows of itself.
+
+    Raises:
+        InvalidInputError: It does not say what it is made of, or that has gone.
+        PlanConflictError: It has changed.
+        HolesError: Tiles failed.
+    """
+    plan = read_plan(out)
+    known = {} if plan is None else plan.arguments
+    told = {name: value for name, value in known.items() if name in ForestRequest.model_fields}
+    cube, labels = read_sources(out, "cube", "labels")
+    return make_baseline(cube, labels, out, ForestRequest.model_validate(told), machines)
+
+
+def map_unit(job: Job, unit: TileUnit) -> Evidence:
+    """Map one tile."""
+    cube, store = Cube.open(job.cube), Store.open(job.out, "map")
+    legend = store.kept("legend", Legend.model_validate)
+    grid, forest = cube.spec.grid(unit.tile.zone), _forest(job.out, job.forest)
+    found = said(Described(cube, job.request), forest, legend, grid, unit.window)
+    layers = layers_of(found, legend, has_probabilities=job.request.has_probabilities)
+    pixels = int(np.count_nonzero(found.is_seen))
+    return {
+        "empty": pixels == 0,
+        "pixels": pixels,
+        "checksums": dict(write_layers(store, unit.tile, unit.window, layers)),
+    }
+
+
+@lru_cache(maxsize=1)
+def _forest(out: Location, sha256: str) -> RandomForestClassifier:
+    """Load a forest once per process.
+
+    Raises:
+        ReadError: Its bytes are not those that the driver wrote.
+    """
+    content = (out / FOREST).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ReadError(f"{out / FOREST} was changed meanwhile; run the same command again")
+    return pickle.loads(content)  # noqa: S301 - only bytes whose digest the driver told
+
+
+def _is_whole(out: AnyLocation, plan: Plan, cube: Cube) -> bool:
+    existing = read_plan(out)
+    if existing is None:
+        return False
+    existing.check(plan, out)
+    return Ledger(journal(out)).finished >= {unit.key for unit in tile_units(cube.spec.grids)}
+
+
+def _plan(cube: Cube, labels: Classes, request: ForestRequest) -> Plan:
+    return Plan(
         kind="map",
         stage_version=VERSION,
         arguments={
             "cube": cube.store.plan.digest,
             "labels": labels.store.plan.digest,
             "baseline": "random forest",
+            "scikit_learn": sklearn.__version__,
             **request.model_dump(mode="json"),
         },
         content={
@@ -103,154 +186,14 @@ def make_baseline(
             **cube.spec.provenance,
         },
     )
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        outcomes = Ledger(journal(out)).outcomes
-        if any(one.status == "failed" for one in outcomes.values()):
-            raise InvalidInputError(f"{out}: tiles are damaged; delete it, and make it again")
-        return
-    extra = (SECOND, MARGIN, *([PROBABILITY] if request.has_probabilities else []))
-    attributes = {"title": "Land cover by a random forest"}
-    layout = map_layout(cube.spec.grids, labels.legend, attributes, extra)
-    job = _Job(cube, labels, request)
-    sources = json.dumps({"cube": str(cube.path.resolve())}).encode()
-    tables = {SOURCES: sources, **cube.scenes}
-    Store.create(out, plan, layout, tables, partial(_fill, job, _trained(job)))
 
 
-class _Job(NamedTuple):
-    cube: Cube
-    labels: Classes
-    request: ForestRequest
+def _unit_bytes(described: Described, legend: Legend, forest: int) -> int:
+    tile_px = described.cube.spec.grids[0].tile_px
+    per_pixel = BYTES_PER_CLASS * len(legend.classes) + BYTES_PER_PIXEL
+    return FOREST_COPIES * forest + described.strip_bytes(tile_px) + per_pixel * tile_px**2
 
 
-def _trained(job: _Job) -> RandomForestClassifier:
-    most = _most(job)
-    parts = [
-        part
-        for number, (grid, window) in enumerate(_windows(job.cube))
-        for part in _labelled(job, grid, window, number, most)
-    ]
-    if not parts:
-        message = f"{job.labels.path}: no labelled pixel lies on what the cube saw"
-        raise InvalidInputError(message)
-    samples, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
-    del parts
-    forest = RandomForestClassifier(job.request.trees, random_state=job.request.seed, n_jobs=-1)
-    return forest.fit(samples, classes)
-
-
-def _most(job: _Job) -> int:
-    """Return how many labelled pixels of a tile to learn from, so that all together fit."""
-    labels = (job.labels.read(grid.zone, window) for grid, window in _windows(job.cube))
-    counts = np.array([np.count_nonzero(reference != UNLABELLED) for reference in labels])
-    most = job.request.pixels
-    while np.minimum(counts, most).sum() > MOST_PIXELS:
-        most = most * MOST_PIXELS // int(np.minimum(counts, most).sum())
-    return max(most, 1)
-
-
-def _tiles(cube: Cube) -> Iterator[tuple[Grid, Tile]]:
-    for grid in cube.spec.grids:
-        for tile in grid.tiles:
-            yield grid, tile
-
-
-def _windows(cube: Cube) -> Iterator[tuple[Grid, Window]]:
-    for grid, tile in _tiles(cube):
-        yield grid, grid.window(tile)
-
-
-def _labelled(
-    job: _Job, grid: Grid, window: Window, number: int, most: int
-) -> Iterator[tuple[Float32[np.ndarray, "pixel feature"], UInt8[np.ndarray, " pixel"]]]:
-    """Yield features and classes of a tile's labelled pixels, strip by strip."""
-    reference = job.labels.read(grid.zone, window)
-    job.labels.legend.check(reference, job.labels.path)
-    is_seen = _is_seen(job.cube, grid, window)
-    places = np.flatnonzero((reference != UNLABELLED) & is_seen)
-    if len(places) > most:
-        drawn = np.random.default_rng([job.request.seed, number])
-        places = drawn.choice(places, most, replace=False)
-    chosen = np.zeros(reference.shape, np.bool_)
-    chosen.ravel()[places] = True
-    for strip in _strips(window):
-        rows = slice(strip.y - window.y, strip.y - window.y + strip.height)
-        if chosen[rows].any():
-            yield _features(job, grid, strip)[:, chosen[rows]].T, reference[rows][chosen[rows]]
-
-
-def _fill(job: _Job, forest: RandomForestClassifier, store: Store) -> None:
-    ledger = Ledger(journal(store.path))
-    for grid, tile in _tiles(job.cube):
-        window = grid.window(tile)
-        shares = np.concatenate(
-            [_probabilities(job, forest, grid, strip) for strip in _strips(window)], 1
-        )
-        found = Blended(*two_greatest(shares), shares, _is_seen(job.cube, grid, window))
-        layers = layers_of(
-            found, job.labels.legend, has_probabilities=job.request.has_probabilities
-        )
-        checksums: JsonValue = {**write_layers(store, tile, window, layers)}
-        status: Literal["done", "empty"] = "done" if found.is_seen.any() else "empty"
-        evidence = {"empty": status == "empty", "checksums": checksums}
-        ledger.append(Outcome(key=tile.key, status=status, evidence=evidence))
-    ledger.flush()
-    for grid in job.cube.spec.grids:
-        finish_levels(store, grid)
-        write_coverage(store, grid, {key: one.status for key, one in ledger.outcomes.items()})
-    store.put(TILES, records_table([one.record for one in ledger.outcomes.values()]))
-
-
-def _strips(window: Window) -> Iterator[Window]:
-    for top in range(0, window.height, ROWS):
-        height = min(ROWS, window.height - top)
-        yield window._replace(y=window.y + top, height=height)
-
-
-def _probabilities(
-    job: _Job, forest: RandomForestClassifier, grid: Grid, window: Window
-) -> Float32[np.ndarray, "class y x"]:
-    """Return the probability of every class of the legend, 0 for one that no label taught."""
-    features = _features(job, grid, window)
-    pixels = np.ascontiguousarray(features.reshape(len(features), -1).T)
-    found = forest.predict_proba(pixels)
-    shares = np.zeros((len(job.labels.legend.classes), window.height * window.width), np.float32)
-    shares[job.labels.legend.indices(forest.classes_)] = found.T
-    return shares.reshape(-1, window.height, window.width)
-
-
-def _features(job: _Job, grid: Grid, window: Window) -> Float32[np.ndarray, "feature y x"]:
-    """Return the stored numbers of all bands and periods, and of the squares around."""
-    cube, context = job.cube, job.request.context
-    around = _around(window, grid, job.request.reach)
-    planes, valid = [], []
-    places = cube.wanted([band.name for band in cube.bands()])
-    nodata = nodata_of(cube.bands())
-    for time in range(len(cube.spec.periods)):
-        for key, stored in cube.read(grid.zone, time, places, around).items():
-            factor = around.height // stored.shape[1]
-            fine = np.repeat(np.repeat(stored, factor, 1), factor, 2)
-            planes.append(fine.astype(np.float32))
-            valid.append(fine != nodata[key])
-    inner = window._replace(y=window.y - around.y, x=window.x - around.x)
-    described = with_context(np.concatenate(planes), context, np.concatenate(valid))
-    return described[:, *inner.slices]
-
-
-def _around(window: Window, grid: Grid, reach: int) -> Window:
-    """Return a window and what is around it, where the grid has pixels."""
-    top, left = max(window.y - reach, 0), max(window.x - reach, 0)
-    bottom = min(window.y + window.height + reach, grid.shape[0])
-    right = min(window.x + window.width + reach, grid.shape[1])
-    return Window(top, left, bottom - top, right - left)
-
-
-def _is_seen(cube: Cube, grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
-    is_seen = np.zeros((window.height, window.width), np.bool_)
-    for sensor in cube.spec.sensors:
-        path = f"{grid.zone}/r10m/n_valid_{sensor.array}"
-        for time in range(len(cube.spec.periods)):
-            is_seen |= cube.store.read(path, (time,), window) > 0
-    return is_seen
+def _publish(store: Store, cube: Cube, legend: Legend, outcomes: Sequence[Outcome]) -> None:
+    finish_map(store, cube.spec.grids, legend, [outcome.record for outcome in outcomes])
+    (store.path / FOREST).delete()

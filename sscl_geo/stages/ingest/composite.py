@@ -77,7 +77,6 @@ def _told(used: Sequence[Scene]) -> Evidence:
     radar_scenes = [scene for scene in used if not scene.is_optical]
     return {
         "unmasked": [scene.id for scene in optical_scenes if scene.mask_href is None],
-        "harmonised": {scene.id: [scene.harmonise, scene.witness] for scene in optical_scenes},
         "orbits": [*sorted({scene.orbit for scene in radar_scenes})],
         "relative_orbits": [*sorted({scene.relative_orbit or 0 for scene in radar_scenes})],
     }

@@ -13,13 +13,11 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
-from sscl_geo.io.finishing import finish_map
+from sscl_geo.io.finishing import begin_map, finish_map
 from sscl_geo.io.journal import journal
-from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, local_path
 from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
-from sscl_geo.io.publish.cog import cog_path
 from sscl_geo.io.store import Store
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.windows import checked_lattice
@@ -57,11 +55,6 @@ def make_map(
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
-    if out.suffix != ".zarr":
-        message = (
-            f"--out {out}: a map's path must end in .zarr, so that its COG can stand beside it"
-        )
-        raise InvalidInputError(message)
     if machines.address is None:
         inference.check()
     source, bundle = Cube.open(cube), read_card(model)
@@ -74,7 +67,8 @@ def make_map(
     )
     extra = layer_names(source, inference)
     plan = _plan(source, bundle, grids, inference)
-    store = _store(out, plan, map_layout(grids, legend, _attributes(plan), extra), source)
+    layout = map_layout(grids, legend, _attributes(plan), extra)
+    store = begin_map(out, plan, layout, source.scenes, grids)
     job = Job(
         cube=source.path.resolve(),
         model=model.resolve(),
@@ -153,20 +147,6 @@ def _plan(source: Cube, bundle: Bundle, grids: tuple[Grid, ...], inference: Infe
             },
         },
     )
-
-
-def _store(out: AnyLocation, plan: Plan, layout: Layout, source: Cube) -> Store:
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        return Store(out, existing)
-    for path in (cog_path(out, grid, source.spec.grids) for grid in source.spec.grids):
-        if path.exists():
-            raise InvalidInputError(
-                f"{path} exists and would be replaced by the map's COG; move it, or choose "
-                "another --out"
-            )
-    return Store.create(out, plan, layout, source.scenes)
 
 
 def _attributes(plan: Plan) -> dict[str, JsonValue]:
