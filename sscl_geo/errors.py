@@ -34,7 +34,15 @@ class InvalidInputError(SsclGeoError):
 
 
 class CatalogError(SsclGeoError):
-    """A catalogue could not be reached, or answered with something that is not STAC."""
+    """A catalogue could not be reached, or answered with something that is not STAC.
+
+    Attributes:
+        is_passing: Whether the same question may be answered later, as far as the failure tells.
+    """
+
+    def __init__(self, message: str, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class NoSceneError(SsclGeoError):

@@ -74,20 +74,28 @@ def checked_bbox(west: float, south: float, east: float, north: float) -> BBox:
 
 
 def hull(boxes: Sequence[BBox]) -> BBox:
-    """Return the box around boxes; where one crosses the antimeridian, it does too."""
-    if any(box.east - box.west >= FULL_TURN for box in boxes):
-        south, north = min(box.south for box in boxes), max(box.north for box in boxes)
-        return BBox(-EAST_EDGE, south, EAST_EDGE, north)
-    turn = FULL_TURN if any(box.crosses_antimeridian for box in boxes) else 0.0
-    wests = [box.west + turn * (box.west < 0) for box in boxes]
-    easts = [box.east + turn * (box.east < 0) for box in boxes]
-    west, east = min(wests), max(easts)
-    return BBox(
-        west - turn * (west > EAST_EDGE),
-        min(box.south for box in boxes),
-        east - turn * (east > EAST_EDGE),
-        max(box.north for box in boxes),
+    """Return the narrowest box around boxes; it crosses the antimeridian where that is narrower."""
+    south, north = min(box.south for box in boxes), max(box.north for box in boxes)
+    west, east, widest = _without_gap(
+        sorted((part.west, part.east) for box in boxes for part in box.split())
     )
+    # Boxes that end and begin at the antimeridian leave no gap there.
+    return BBox(west, south, east, north) if widest else BBox(-EAST_EDGE, south, EAST_EDGE, north)
+
+
+def _without_gap(spans: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return west and east of a circle less its widest gap between spans, and how wide that is.
+
+    Args:
+        spans: West and east within -180..180, in order of their west.
+    """
+    west, east = spans[0][0], max(span[1] for span in spans)
+    widest, reached = west + FULL_TURN - east, spans[0][1]
+    for begin, end in spans:
+        if begin - reached > widest:
+            west, east, widest = begin, reached, begin - reached
+        reached = max(reached, end)
+    return west, east, widest
 
 
 def meet(one: BBox, other: BBox) -> bool:

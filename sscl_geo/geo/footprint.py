@@ -5,8 +5,10 @@ from typing import Any
 
 import shapely
 from shapely.errors import ShapelyError
-from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
+
+from sscl_geo.geo.antimeridian import halves, polygons
 
 _HALF_TURN = 180.0
 
@@ -35,17 +37,6 @@ def _cut(ring: Polygon) -> Iterator[Polygon]:
     """Yield a ring's parts on this planet's map, valid."""
     west, _, east, _ = ring.bounds
     if east - west <= _HALF_TURN:
-        yield from _polygons(ring)
-        return
-    turned = Polygon([(x + 2 * _HALF_TURN if x < 0 else x, y) for x, y in ring.exterior.coords])
-    east_side = turned.intersection(box(0, -90, _HALF_TURN, 90))
-    west_side = turned.intersection(box(_HALF_TURN, -90, 3 * _HALF_TURN, 90))
-    yield from _polygons(east_side)
-    yield from _polygons(shapely.transform(west_side, lambda xy: xy - (2 * _HALF_TURN, 0)))
-
-
-def _polygons(geometry: BaseGeometry) -> Iterator[Polygon]:
-    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-    for part in getattr(valid, "geoms", [valid]):
-        if isinstance(part, Polygon) and not part.is_empty:
-            yield part
+        yield from polygons(ring)
+    else:
+        yield from halves(ring)

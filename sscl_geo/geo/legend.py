@@ -85,6 +85,10 @@ class Legend(Frozen):
         """Class names, in order."""
         return tuple(item.name for item in self.classes)
 
+    def is_like(self, other: "Legend") -> bool:
+        """Whether another legend has the same classes: values and names."""
+        return (self.values, self.names) == (other.values, other.names)
+
     def recode(self, labels: Shaped[np.ndarray, "y x"], source: str) -> UInt8[np.ndarray, "y x"]:
         """Return labels of a source's coding as class values; 0 and ignored values become 0.
 

@@ -52,10 +52,10 @@ def sureness(map_path: AnyLocation, labels_path: AnyLocation) -> Reliability:
 def _paired(map_path: AnyLocation, labels_path: AnyLocation) -> tuple[Classes, Classes]:
     mapped, labels = Classes.open(map_path, "map"), Classes.open(labels_path, "labels")
     labels.check_grids(mapped.grids, map_path)
-    if labels.legend.values != mapped.legend.values:
+    if not labels.legend.is_like(mapped.legend):
         raise InvalidInputError(
-            f"{labels_path} and {map_path} have different legends; make the labels with the "
-            "legend of the model"
+            f"{labels_path} has the classes {', '.join(labels.legend.names)} and {map_path} "
+            f"{', '.join(mapped.legend.names)}; make the labels with the legend of the model"
         )
     return mapped, labels
 

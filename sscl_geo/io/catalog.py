@@ -1,11 +1,12 @@
 """Searching a catalogue: items in, scenes out, each item taken or refused with a cause."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from sscl_geo.errors import CatalogError, SsclGeoError, UntrustedHrefError
+from sscl_geo.errors import CatalogError, ReadError, SsclGeoError, UntrustedHrefError
 from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene, newest
@@ -20,6 +21,8 @@ from sscl_geo.io.trust import redacted
 from sscl_geo.io.witness import witnessed
 
 __all__ = ["Found", "Refusal", "items", "query", "search", "to_scene"]
+
+_log = logging.getLogger(__name__)
 
 THREADS = 8
 """Scenes whose pixels are asked at once."""
@@ -68,7 +71,8 @@ def search(
 
     Raises:
         CatalogError: The catalogue cannot be reached or does not answer as a STAC API.
-        ReadError: The pixels of a scene could not be asked; it is not left out for that.
+        ReadError: The pixels of a scene could not be asked now; it is not left out for that. Where
+            they never can be, its metadata decide.
     """
     place = source.profile.sensors.get(sensor.name)
     if place is None:
@@ -148,6 +152,12 @@ def _by_pixels(
             return witnessed(scene, place.offset_rule(scene.collection), sign, place.nodata)
         except (CatalogError, UntrustedHrefError) as error:
             return Refusal(scene.id, str(error))
+        except ReadError as error:
+            if not error.is_permanent:
+                raise
+            # Its tiles will tell, or leave it out as --max-unreadable says.
+            _log.warning("%s: its pixels cannot be asked, metadata decide: %s", scene.id, error)
+            return scene
 
     with ThreadPoolExecutor(THREADS) as pool:
         return tuple(pool.map(judge, scenes))

@@ -82,7 +82,8 @@ def sha256_of(*paths: Path) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
+    """Write a file, and its folder; readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     pending = _pending(path)
     _write_through(pending, content)
     pending.replace(path)

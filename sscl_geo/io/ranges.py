@@ -11,9 +11,9 @@ import numpy as np
 import requests
 import urllib3
 
-from sscl_geo.errors import ReadError
+from sscl_geo.errors import CatalogError, ReadError
 from sscl_geo.io.answers import Part, Span, network_failure, received
-from sscl_geo.io.patience import AttemptError, Patience
+from sscl_geo.io.patience import AttemptError, Kind, Patience
 from sscl_geo.io.peers import PublicAdapter, mounted
 from sscl_geo.io.signing import Signer
 from sscl_geo.io.trust import redacted
@@ -76,7 +76,7 @@ class RangeClient:
             ) from None
 
     def _once(self, href: str, span: Span) -> Part:
-        signed = self._sign(href)
+        signed = self._signed(href)
         try:
             return self._asked(signed, span)
         except AttemptError as error:
@@ -87,8 +87,15 @@ class RangeClient:
     def _renew(self, href: str, refused: str) -> None:
         with self._renewing:
             # Another thread may have done it since.
-            if self._sign(href) == refused:
+            if self._signed(href) == refused:
                 self._sign.renew(href)
+
+    def _signed(self, href: str) -> str:
+        try:
+            return self._sign(href)
+        except CatalogError as error:
+            kind: Kind = "transient" if error.is_passing else "permanent"
+            raise AttemptError(f"it cannot be signed: {error}", kind) from None
 
     def _asked(self, signed: str, span: Span) -> Part:
         headers = {"Range": f"bytes={span.start}-{span.stop - 1}", "Accept-Encoding": "identity"}

@@ -22,7 +22,7 @@ from sscl_geo.io.transport import Request, Transport, joined
 MAX_PAGES = 20
 """Pages of one search; a piece with more is quartered. Long chains of pages time out."""
 
-MAX_ITEMS = 200_000
+MAX_ITEMS = 2_000_000
 MAX_QUARTERINGS = 10
 
 Raw = dict[str, Any]

@@ -22,6 +22,7 @@ RETRIES = 8
 LONGEST_WAIT = 120
 """Seconds that a server may ask us to wait before the next try."""
 
+_PASSING = (requests.ConnectionError, requests.Timeout, RetryError, ChunkedEncodingError)
 _PORTS = {"http": 80, "https": 443}
 _CHUNK = 1 << 20
 _KEEP_METHOD = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
@@ -92,7 +93,9 @@ class Transport:
                 # urllib3 repeats what has no answer, not an answer that breaks off.
                 return self._answer(request)
         except (requests.RequestException, ValueError, RecursionError) as error:
-            raise CatalogError(f"{redacted(request.href)} failed: {_cause(error)}") from None
+            is_passing = isinstance(error, _PASSING)
+            told = f"{redacted(request.href)} failed: {_cause(error)}"
+            raise CatalogError(told, is_passing=is_passing) from None
 
     def _answer(self, request: Request) -> Answer:
         method = "GET" if request.body is None else "POST"

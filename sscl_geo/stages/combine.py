@@ -125,7 +125,7 @@ def _check(maps: Sequence[Classes]) -> None:
             raise InvalidInputError(
                 f"--map {one.path}: was not made of the cube of {first.path}; give maps of one cube"
             )
-        if (one.legend.values, one.legend.names) != (first.legend.values, first.legend.names):
+        if not one.legend.is_like(first.legend):
             raise InvalidInputError(
                 f"--map {one.path}: its classes are {', '.join(one.legend.names)}, and those of "
                 f"{first.path} {', '.join(first.legend.names)}; make both with one legend"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sscl_geo.errors import HolesError, InvalidInputError, NoSceneError
-from sscl_geo.frozen import Frozen, digest, parse, read_json
+from sscl_geo.frozen import Frozen, parse, read_json
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.ground import inside_bbox
@@ -21,7 +21,7 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_files
 from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
-from sscl_geo.io.location import AnyLocation, Location
+from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.plan import SOURCES, Plan, read_plan, sources_of
 from sscl_geo.io.profile import Profile, Source
 from sscl_geo.io.store import Store
@@ -127,11 +127,11 @@ def make_labels(
         HolesError: Tiles failed, such as where the source has values that the legend lacks.
     """
     cube, inputs = Cube.open(request.cube), request.resolve()
+    _check_sources(request.legend)
     layout = labels_layout(cube.spec.grids, request.legend, {"title": "Reference labels"})
     if isinstance(inputs.source, LayerSource):
-        file, rasters = None, _found(inputs.source, cube)
-        identity = digest([item.model_dump(mode="json") for item in rasters.items])
-        tables = {RASTERS: rasters.model_dump_json().encode()}
+        file, identity = None, inputs.source.digest
+        tables = {RASTERS: _rasters(inputs.source, cube, out).model_dump_json().encode()}
     else:
         file, tables = inputs.source, {}
         label_source(file, request.column)
@@ -159,6 +159,15 @@ def make_labels(
             store.path.delete()
         raise
     return Labelled(summary, _share(Ledger(journal(out))))
+
+
+def _check_sources(legend: Legend) -> None:
+    named = [item.name for item in legend.classes if 0 in (item.sources or (item.value,))]
+    if named:
+        raise InvalidInputError(
+            f"--legend: {named[0]} has the source value 0, which here means no label; give that "
+            "class another number in the source"
+        )
 
 
 def resume(out: AnyLocation, machines: Machines) -> Summary:
@@ -199,9 +208,18 @@ def _opened(job: Job) -> LabelSource:
     """Open a source once per process."""
     if job.file is not None:
         return label_source(job.file, job.column)
-    path = job.out / RASTERS
-    rasters = parse(Rasters, read_json(path.read_bytes()), str(path))
+    rasters = _kept(job.out)
     return LayerLabels(rasters.items, rasters.profile)
+
+
+def _rasters(wanted: LayerSource, cube: Cube, out: AnyLocation) -> Rasters:
+    """Return the rasters of a layer: those of labels that were begun, or what a search finds."""
+    begun = read_plan(out) is not None and (location(out) / RASTERS).exists()
+    return _kept(location(out)) if begun else _found(wanted, cube)
+
+
+def _kept(out: Location) -> Rasters:
+    return parse(Rasters, read_json((out / RASTERS).read_bytes()), str(out / RASTERS))
 
 
 def _publish(store: Store, job: Job, cube: Cube, outcomes: Sequence[Outcome]) -> None:
@@ -258,7 +276,7 @@ def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
         arguments={
             **arguments,
             "cube": cube.store.plan.digest,
-            "source_sha256": identity,
+            "source": identity,
         },
         content={
             "grids": [grid.model_dump(mode="json") for grid in cube.spec.grids],

@@ -55,11 +55,10 @@ def status(path: AnyLocation) -> Status:
     outcomes = Ledger(journal(path)).outcomes.values()
     counts = Counter(outcome.status for outcome in outcomes)
     told = {name: counts[name] for name in ("done", "empty", "failed")}
-    planned = sum(len(grid.tiles) for grid in _grids(store)) * max(len(_starts(store)), 1)
     causes = Counter(outcome.cause for outcome in outcomes if outcome.status == "failed")
     return Status(
         kind=store.plan.kind,
-        counts={**told, "waiting": planned - sum(told.values())},
+        counts={**told, "waiting": _planned(store) - sum(told.values())},
         causes=causes.most_common(),
         seconds=sum(outcome.run.seconds for outcome in outcomes if outcome.run),
     )
@@ -69,11 +68,12 @@ def verify(path: AnyLocation) -> int:
     """Read everything that was written and compare checksums; return the number of arrays read.
 
     Units that differ are recorded as failed, so that `repair`, or the command that made the store,
-    does them again.
+    does them again. Coarser levels of a map that no tile holds whole, and files beside it, are not
+    looked at; they are made of its tiles.
 
     Raises:
         InvalidInputError: There is no store of tiles at the path.
-        HolesError: Units differ; the message is a table of them.
+        HolesError: Units differ, have failed or are not done; the message is a table of them.
     """
     store, ledger = _tiled(path), Ledger(journal(path))
     checked, damaged = 0, []
@@ -86,10 +86,17 @@ def verify(path: AnyLocation) -> int:
     for outcome in damaged:
         ledger.append(outcome)
     ledger.flush()
-    if damaged:
+    failed = [outcome for outcome in ledger.outcomes.values() if outcome.status == "failed"]
+    if failed:
         # Without its table of tiles nobody opens the store as whole.
         (store.path / TILES).delete()
-        raise HolesError(holes_table(damaged, len(ledger.outcomes)))
+        raise HolesError(holes_table(failed, _planned(store)))
+    waiting = _planned(store) - len(ledger.outcomes)
+    if waiting:
+        raise HolesError(
+            f"{path}: {waiting} of {_planned(store)} units are not done; what is done is whole; "
+            "run the command that makes it again, to its end"
+        )
     return checked
 
 
@@ -107,6 +114,11 @@ def _grids(store: Store) -> tuple[Grid, ...]:
     if store.plan.kind == "cube":
         return store.kept("spec", CubeSpec.model_validate).grids
     return store.kept("grids", GridsOf.validate_python)
+
+
+def _planned(store: Store) -> int:
+    """Return how many units a store is made of."""
+    return sum(len(grid.tiles) for grid in _grids(store)) * max(len(_starts(store)), 1)
 
 
 def _starts(store: Store) -> dict[str, int]:

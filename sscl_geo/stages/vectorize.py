@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.geo.antimeridian import cut
+from sscl_geo.geo.bbox import MAX_SPAN
 from sscl_geo.geo.ground import DEGREES
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.location import AnyLocation
@@ -70,4 +72,10 @@ def _frame(mapped: Classes, zone: int, fewest_px: int) -> geopandas.GeoDataFrame
 
 
 def _in_degrees(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
-    return frame.set_geometry(frame.geometry.segmentize(LONGEST_EDGE)).to_crs(DEGREES)
+    there = frame.set_geometry(frame.geometry.segmentize(LONGEST_EDGE)).to_crs(DEGREES)
+    # The last pixels of a zone reach over the antimeridian, as their centres do not.
+    bounds = there.geometry.bounds
+    is_wide = (bounds.maxx - bounds.minx > MAX_SPAN).to_numpy()
+    outlines = there.geometry.to_numpy().copy()
+    outlines[is_wide] = [cut(outline) for outline in outlines[is_wide]]
+    return there.set_geometry(geopandas.GeoSeries(outlines, there.index, crs=DEGREES))

@@ -64,6 +64,22 @@ def test_what_is_no_box_is_refused_with_its_sides(
         checked_bbox(*sides)
 
 
+@given(st.lists(st.tuples(st.integers(-180, 170), st.integers(1, 10)), min_size=1, max_size=5))
+def test_a_hull_is_the_narrowest_box_around_all(spans: list[tuple[int, int]]) -> None:
+    boxes = [BBox(west, 0, west + wide, 1) for west, wide in spans]
+    around = hull(boxes)
+    assert all(holds(around, side) for box in boxes for side in (box.west, box.east))
+    degrees = {(west + step) % 360 for west, wide in spans for step in range(wide)}
+    gaps = [next(n for n in range(361) if (at + n) % 360 in degrees) for at in range(360)]
+    assert (around.east - around.west) % 360 in {360 - max(gaps), -max(gaps) % 360}
+
+
+def test_a_hull_runs_over_the_antimeridian_where_that_is_narrower() -> None:
+    islands, chatham = BBox(166, -48, 179, -34), BBox(-177, -45, -176, -43)
+    assert hull([islands, chatham]) == BBox(166, -48, -176, -34)
+    assert hull([BBox(-180, 0, -170, 1), BBox(170, 0, 180, 1)]) == BBox(170, 0, -170, 1)
+
+
 def test_a_hull_around_a_pole_stays_whole_beside_a_box_over_the_antimeridian() -> None:
     pole, crossing = BBox(-180, 88, 180, 90), BBox(170, 80, -170, 85)
     assert hull([pole, crossing]) == hull([crossing, pole]) == BBox(-180, 80, 180, 90)

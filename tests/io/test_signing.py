@@ -18,6 +18,7 @@ from affine import Affine
 from sscl_geo import plugins
 from sscl_geo.errors import CatalogError, ReadError
 from sscl_geo.frozen import read_yaml
+from sscl_geo.io.patience import Patience
 from sscl_geo.io.profile import Profile
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import Sas, SasSigner, Signer, signer
@@ -158,6 +159,21 @@ def test_a_service_that_gives_no_token_is_told_in_one_line(serve: Any, answer: A
         signer(sas(serve(lambda _: answer)))(BLOB)
     assert "\n" not in str(error.value)
     assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_service_that_fails_makes_reads_fail_and_no_scene_a_refusal(
+    serve: Any, is_there: bool
+) -> None:
+    server = serve(lambda _: (b"", 404))
+    settings = sas(server) if is_there else sas(server).replace(tokens_url="http://127.0.0.1:9")
+    patience = Patience(attempts=2, first_pause=0.01)
+    with (
+        GeoTiffReader(signer(settings), patience) as reader,
+        pytest.raises(ReadError, match="cannot be signed") as error,
+    ):
+        reader.overview(BLOB, 64)
+    assert error.value.is_permanent is is_there
 
 
 def test_the_shipped_profile_names_the_planetary_computer_s_service() -> None:

@@ -173,8 +173,10 @@ class History(RuleBasedStateMachine):
         self.tried["checks"] += 1
         damaged = {key for key, state in self.tiles.items() if state == "damaged"}
         told = holes_told(lambda: verify(self.place))
-        assert bool(told) == bool(damaged)
-        assert all(key in told for key in damaged)
+        failed = damaged | {key for key, state in self.tiles.items() if state == "failed"}
+        assert bool(told) == bool(failed | self.unfinished())
+        assert all(key in told for key in failed)
+        assert bool(failed) <= (not (self.place / "tiles.parquet").exists())
         self.tiles.update(dict.fromkeys(damaged, "failed"))
 
     @precondition(lambda self: self.is_made())

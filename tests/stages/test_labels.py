@@ -24,6 +24,7 @@ from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels, resume
 from sscl_geo.stages.upkeep import status, verify
+from tests.drawn_maps import draw_map, drawn
 
 Content = Callable[[Path], dict[str, bytes]]
 
@@ -60,6 +61,26 @@ def test_a_source_of_which_no_tile_can_be_labelled_leaves_nothing(
     with pytest.raises(HolesError, match="4 of 4 units failed"):
         make_labels(request, tmp_path / "labels.zarr")
     assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_a_source_value_of_zero_is_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
+    first, *others = dfc2020.classes
+    wrong = dfc2020.replace(classes=(first.replace(sources=(0, 77)), *others))
+    request = LabelsRequest(cube=learned.cube, source=tmp_path / "any.tif", legend=wrong)
+    with pytest.raises(InvalidInputError, match=f"{first.name} has the source value 0, which here"):
+        make_labels(request, tmp_path / "labels.zarr")
+
+
+def test_labels_and_map_of_other_names_do_not_meet(
+    learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    (grid,) = Classes.open(learned.labels, "labels").grids
+    one, two, *others = dfc2020.classes
+    swapped = (one.replace(name=two.name), two.replace(name=one.name), *others)
+    legend = dfc2020.replace(classes=swapped)
+    draw_map(tmp_path / "map.zarr", [grid], drawn(np.ones(grid.shape)), legend=legend)
+    with pytest.raises(InvalidInputError, match="make the labels with the legend of the model"):
+        evaluate(tmp_path / "map.zarr", learned.labels)
 
 
 def test_damaged_labels_are_found_and_made_again(

@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Geod
 from scipy.ndimage import gaussian_filter
 
 from sscl_geo.errors import InvalidInputError
@@ -159,6 +160,18 @@ def test_zones_meet_without_an_overlap(tmp_path: Path) -> None:
     assert found["area_ha"].sum() == pytest.approx(hectares, abs=0.01)
     one, two = found.to_crs("EPSG:3035").geometry
     assert one.intersection(two).area < 2 * 10 * one.intersection(two.buffer(10)).length
+
+
+def test_polygons_that_run_over_the_antimeridian_are_cut_there(tmp_path: Path) -> None:
+    grids = grids_of(Area(bbox=BBox(179.98, -17, -179.98, -16.98)), "auto", 256)
+    assert [grid.crs for grid in grids] == ["EPSG:32760", "EPSG:32701"]
+    path = draw_map(tmp_path / "map.zarr", grids, lambda _, window: np.full(window[2:], 80))
+    found = polygons(path, tmp_path / "out.parquet", 0.5)
+    assert found.geometry.is_valid.all()
+    pieces = found.geometry.explode()
+    assert (pieces.bounds.maxx - pieces.bounds.minx < 0.1).all()
+    ground = sum(abs(Geod(ellps="WGS84").geometry_area_perimeter(one)[0]) for one in pieces)
+    assert ground / 1e4 == pytest.approx(found["area_ha"].sum(), rel=1e-3)
 
 
 def test_what_breaks_a_rule_is_refused_and_nothing_is_written(mapped: Path, tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ def _profile(ground: Block, profile: RasterProfile) -> dict[str, object]:
         "tiled": True,
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
+        # It stands beside the COG for a while: quickly compressed, and without empty blocks.
+        "compress": "DEFLATE",
+        "zlevel": 1,
+        "SPARSE_OK": True,
         "BIGTIFF": "IF_SAFER",
     }
 

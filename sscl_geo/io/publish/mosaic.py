@@ -3,11 +3,12 @@
 from functools import lru_cache
 
 import numpy as np
+from affine import Affine
 from jaxtyping import Int64, UInt8
 
 from sscl_geo.geo.bbox import BBox, meet
 from sscl_geo.geo.grid import GSD, Block, Grid, Window
-from sscl_geo.geo.ground import block_bbox, owned, tile_bbox, transformer
+from sscl_geo.geo.ground import block_bbox, inside_bbox, tile_bbox, transformer
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, LANDCOVER, layer_path
@@ -29,7 +30,7 @@ def own_layer(mapped: Classes, zone: str, name: str, window: Window) -> Layer:
 def warped_layer(mapped: Classes, name: str, block: Block) -> Layer:
     """Return a layer of all zones on a block's pixels, each from the nearest.
 
-    Where zones of a map overlap, each place on the ground is read from the zone that owns it.
+    Where zones of a map overlap, the zone is read that owns the centre of a block's pixel.
     """
     out = np.full((block.height, block.width), NODATA[name], np.uint8)
     here = block_bbox(block)
@@ -55,11 +56,15 @@ def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> No
         rows = min(ROWS, block.height - top)
         y, x = _places(block, top, rows, grid)
         is_inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
+        if grid.owns is not None:
+            strip = Block(
+                block.crs, block.transform @ Affine.translation(0, top), rows, block.width
+            )
+            is_inside &= inside_bbox(strip, grid.owns)
         if not is_inside.any():
             continue
         window = _around(y[is_inside], x[is_inside])
         source = mapped.store.read(layer_path(grid.zone, name), (), window)
-        source = np.where(owned(grid, window), source, np.uint8(NODATA[name]))
         found = source[y[is_inside] - window.y, x[is_inside] - window.x]
         part = out[top : top + rows]
         part[is_inside] = np.where(found == NODATA[name], part[is_inside], found)
