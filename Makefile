@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # uv does not read pip's settings; a folder of wheels named for pip serves both.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-SSCL_REALDATA ?= $(wildcard ../shared/realdata)
-export SSCL_REALDATA := $(if $(SSCL_REALDATA),$(abspath $(SSCL_REALDATA)))
 
 # How often the long chaos kills in each of its tests, and how many inputs each fuzzer damages.
 KILLS ?= 100

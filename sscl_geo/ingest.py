@@ -1,22 +1,21 @@
-"""`python -m sscl_geo.ingest`: pull Sentinel-1/2 scenes of an area into a Zarr cube."""
+"""`sscl-geo ingest`, or `python -m sscl_geo.ingest`: Sentinel-1/2 scenes of an area to a cube."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sscl_geo.errors import InvalidInputError, reported
 from sscl_geo.frozen import parse
-from sscl_geo.geo.area import Area
-from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.io.gdal import set_environment
 from sscl_geo.io.location import location
-from sscl_geo.io.profile import source
-from sscl_geo.io.region import read_region
 from sscl_geo.ops.masks import MaskSpec
+from sscl_geo.plugins import shipped_names
 from sscl_geo.runtime.work import machines_of
-from sscl_geo.stages.ingest import Estimate, IngestRequest, Method, estimate
-from sscl_geo.stages.ingest import ingest as run_ingest
+
+if TYPE_CHECKING:
+    from sscl_geo.geo.area import Area
+    from sscl_geo.stages.ingest import Estimate
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,7 +34,8 @@ def ingest(
         Path | None, typer.Option(help="Area as polygons (GeoJSON, GeoPackage, …).")
     ] = None,
     catalog: Annotated[
-        str, typer.Option(help="Profile name, STAC API URL, or static catalog.json.")
+        str,
+        typer.Option(help=f"{shipped_names('catalogs')}, STAC API URL, or static catalog.json."),
     ] = "planetary-computer",
     profile: Annotated[
         str | None, typer.Option(help="Profile (name or YAML) for a URL or catalog.json.")
@@ -48,7 +48,7 @@ def ingest(
     grid: Annotated[
         str, typer.Option(help="auto for UTM zones, or a projected CRS in metres.")
     ] = "auto",
-    tile_px: Annotated[int, typer.Option(help="Side of a tile at 10 m.")] = 2048,
+    tile_px: Annotated[int, typer.Option(help="Side of a tile in 10 m pixels.")] = 2048,
     compositor: Annotated[
         str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
     ] = "median",
@@ -77,10 +77,12 @@ def ingest(
     max_unreadable: Annotated[
         int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
     ] = 0,
-    executor: Annotated[str, typer.Option(help="serial or dask.")] = "serial",
-    workers: Annotated[int, typer.Option(help="Processes of a local Dask cluster.")] = 2,
+    executor: Annotated[
+        str, typer.Option(help="Who runs the units: serial (this process), dask or ray_tasks.")
+    ] = "dask",
+    workers: Annotated[int, typer.Option(help="Processes of a local cluster.")] = 2,
     dask: Annotated[
-        str | None, typer.Option(metavar="tcp://…", help="Address of a running Dask scheduler.")
+        str | None, typer.Option(metavar="tls://…", help="Address of a running Dask scheduler.")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take.")] = False,
     mb_per_second: Annotated[
@@ -89,6 +91,11 @@ def ingest(
     price: Annotated[float, typer.Option(help="With --plan: price of a worker's hour.")] = 0.0,
 ) -> None:
     """Pull co-registered Sentinel-1/2 scenes into a chunked Zarr cube."""
+    from sscl_geo.io.profile import source
+    from sscl_geo.stages.ingest import IngestRequest, Method, estimate
+    from sscl_geo.stages.ingest import ingest as run_ingest
+
+    machines = machines_of(executor, workers, dask)
     mask = {"opening_px": opening, "dilation_px": dilation}
     method = {
         "compositor": compositor,
@@ -111,13 +118,14 @@ def ingest(
     if out is None and not plan:
         raise InvalidInputError("give --out, where the cube shall stand, or --plan")
     if out is None or plan:
-        _tell(estimate(request), mb_per_second, workers, price)
+        count = 1 if machines.executor == "serial" else workers
+        _tell(estimate(request), mb_per_second, count, price)
         return
-    summary = run_ingest(request, location(out), machines_of(executor, workers, dask))
+    summary = run_ingest(request, location(out), machines)
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
 
 
-def _tell(found: Estimate, mb_per_second: float, workers: int, price: float) -> None:
+def _tell(found: "Estimate", mb_per_second: float, workers: int, price: float) -> None:
     hours = found.seconds(mb_per_second, workers) / 3600
     print(
         f"{found.units} units ({found.empty} without a scene) of {found.scenes} scenes: "
@@ -129,7 +137,11 @@ def _tell(found: Estimate, mb_per_second: float, workers: int, price: float) -> 
     )
 
 
-def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> Area:
+def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> "Area":
+    from sscl_geo.geo.area import Area
+    from sscl_geo.geo.bbox import checked_bbox
+    from sscl_geo.io.region import read_region
+
     if (bbox is None) == (region is None):
         raise InvalidInputError("give either --bbox W S E N or --region FILE")
     return Area(bbox=checked_bbox(*bbox)) if bbox else read_region(Path(str(region)))

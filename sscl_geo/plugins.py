@@ -37,6 +37,11 @@ def shipped(folder: str) -> Path:
     return installed if installed.is_dir() else package.parent / folder
 
 
+def shipped_names(folder: str) -> str:
+    """Return the names of the YAML files of a folder that comes with the package, as a list."""
+    return ", ".join(sorted(path.stem for path in shipped(folder).glob("*.yaml")))
+
+
 def shipped_file(folder: str, name: str, option: str) -> Path:
     """Return a YAML file that a user names: one that comes with the package, or a path.
 
@@ -45,8 +50,8 @@ def shipped_file(folder: str, name: str, option: str) -> Path:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else shipped(folder) / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in shipped(folder).glob("*.yaml")))
         raise InvalidInputError(
-            f"{option} {name!r}: no such file; choose one of {known}, or give a YAML file"
+            f"{option} {name!r}: no such file; choose one of {shipped_names(folder)}, or give a "
+            "YAML file"
         )
     return path

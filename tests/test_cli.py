@@ -69,6 +69,7 @@ def test_an_unreachable_catalogue_is_named_with_what_to_check(tmp_path: Path) ->
         (("--orbit", "north"), ("orbit", "ascending")),
         (("--region", "absent.gpkg"), ("either --bbox W S E N or --region FILE",)),
         (("--workers", "0"), ("workers", "greater than or equal to 1")),
+        (("--executor", "spark"), ("--executor spark", "dask, ray_tasks, serial")),
     ],
 )
 def test_an_argument_that_breaks_a_rule_is_refused_before_any_search(
@@ -119,10 +120,10 @@ def test_a_region_that_is_no_polygons_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "cube.zarr").exists()
 
 
-def test_upkeep_needs_a_cube_or_map(tmp_path: Path) -> None:
+def test_upkeep_needs_a_store(tmp_path: Path) -> None:
     for command in ("status", "verify", "repair"):
         done = run("sscl_geo.cli", command, str(tmp_path / "absent.zarr"))
-        assert_one_line(done, "absent.zarr", "cube or map")
+        assert_one_line(done, "absent.zarr", "give the path of a cube, labels")
 
 
 def test_the_shipped_studies_and_schemas_parse() -> None:

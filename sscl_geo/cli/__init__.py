@@ -1,9 +1,13 @@
 """`sscl-geo`: one command a step; each parses, calls one function, and prints one line."""
 
+from typing import Annotated
+
 import typer
 
+from sscl_geo import __version__
 from sscl_geo.cli import data, judging, learning, looking, mapping, upkeep
 from sscl_geo.errors import reported
+from sscl_geo.ingest import app as ingest_app
 from sscl_geo.io.gdal import set_environment
 
 app = typer.Typer(
@@ -12,8 +16,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
+app.add_typer(ingest_app)
 for part in (data, learning, mapping, judging, looking, upkeep):
     app.add_typer(part.app)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"sscl_geo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:

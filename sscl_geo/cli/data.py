@@ -5,19 +5,27 @@ from typing import Annotated
 
 import typer
 
-from sscl_geo.cli.options import CubeOption, DaskOption, ExecutorOption, OutOption, WorkersOption
+from sscl_geo.cli.options import (
+    CubeOption,
+    DaskOption,
+    ExecutorOption,
+    LegendOption,
+    OutOption,
+    WorkersOption,
+)
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse, read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import local_path, location
-from sscl_geo.plugins import shipped_file
+from sscl_geo.plugins import names, shipped_file, shipped_names
 from sscl_geo.runtime.work import machines_of
 
 app = typer.Typer()
 
 CHIPSETS = "sscl_geo.io.chipsets"
 CUBE = "cube"
+KINDS = ", ".join((CUBE, *names(CHIPSETS)))
 LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
@@ -29,12 +37,12 @@ def labels(
         str,
         typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
     ],
-    legend: Annotated[str, typer.Option(help="Legend: name or YAML.")],
+    legend: LegendOption,
     out: OutOption,
     column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
     bbox: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="W S E N", help="Take labels only inside this box."),
+        typer.Option(metavar="W S E N", help="Take labels only inside this box, in degrees."),
     ] = None,
     catalog: Annotated[
         str | None, typer.Option(help="Catalogue of stac:LAYER; default: the cube's.")
@@ -51,6 +59,13 @@ def labels(
     from sscl_geo.io.profile import source as catalog_source
     from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
 
+    if not source.startswith(LAYER) and (catalog or profile or datetime):
+        raise InvalidInputError(
+            f"--catalog, --profile and --datetime are of stac:LAYER, and --source is {source}; "
+            "leave them out"
+        )
+    if profile and not catalog:
+        raise InvalidInputError("--profile: is of --catalog; give both, or neither")
     layer = LayerSource(
         layer=source.removeprefix(LAYER),
         catalog=catalog_source(catalog, profile) if catalog else None,
@@ -80,8 +95,14 @@ def composite(
     compositor: Annotated[
         str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
     ] = "median",
-    opening: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
-    dilation: Annotated[int | None, typer.Option(help="As of sscl_geo.ingest.")] = None,
+    opening: Annotated[
+        int | None,
+        typer.Option(help="Radius in 20 m pixels of the smallest cloud. Default: ingest's"),
+    ] = None,
+    dilation: Annotated[
+        int | None,
+        typer.Option(help="Radius in 20 m pixels hidden around clouds. Default: ingest's"),
+    ] = None,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
@@ -101,9 +122,12 @@ def composite(
 @app.command()
 def chips(
     source: Annotated[str, typer.Option(help="File or folder of a set of chips, or a cube.")],
-    kind: Annotated[str, typer.Option(help="How it lies there: a name of io/chipsets, or cube.")],
+    kind: Annotated[str, typer.Option(help=f"How it lies there: {KINDS}.")],
     out: OutOption,
-    legend: Annotated[str | None, typer.Option(help="Legend of its labels: name or YAML.")] = None,
+    legend: Annotated[
+        str | None,
+        typer.Option(help=f"Of its labels: {shipped_names('catalogs/legends')}, or a YAML file."),
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Of a cube: labels on its pixels.")] = None,
     size: Annotated[
         int | None, typer.Option(help="Of a cube: side of a chip in 10 m pixels. Default: 64")

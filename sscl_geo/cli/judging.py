@@ -17,14 +17,14 @@ app.add_typer(assess_app, name="assess")
 @app.command()
 def evaluate(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
-    labels: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
+    reference: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
     out: Annotated[str | None, typer.Option(help="JSON file for all scores.")] = None,
 ) -> None:
     """Compare a map with reference labels: OA, AA, mIoU, per class, confusion matrix."""
     from sscl_geo.stages.evaluate import evaluate as run
 
     scores = None if out is None else local_path(out, "the file of scores")
-    found = run(location(map), location(labels), scores)
+    found = run(location(map), location(reference), scores)
     print(
         f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  over {found.pixels} pixels"
     )

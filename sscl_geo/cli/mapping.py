@@ -26,7 +26,7 @@ def make_map(
     model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
     out: OutOption,
     tile_px: Annotated[
-        int | None, typer.Option(help="Side of a tile at 10 m; default: the cube's.")
+        int | None, typer.Option(help="Side of a tile in 10 m pixels; default: the cube's.")
     ] = None,
     flips: Annotated[
         bool, typer.Option(help="Mean over each window and its mirror images; four times slower.")
@@ -34,7 +34,9 @@ def make_map(
     probabilities: Annotated[
         bool, typer.Option(help="Keep the probability of every class.")
     ] = False,
-    gpu: Annotated[bool, typer.Option(help="Each worker has a GPU.")] = False,
+    gpu: Annotated[
+        bool, typer.Option(help="Each worker has a GPU, which computes in bfloat16.")
+    ] = False,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from sscl_geo.plugins import shipped_names
+
 ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
 ]
@@ -11,11 +13,17 @@ PartOption = Annotated[
     str | None, typer.Option(help="Take only chips of this part of their set, such as train.")
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
+LegendOption = Annotated[
+    str, typer.Option(help=f"Legend: {shipped_names('catalogs/legends')}, or a YAML file.")
+]
 BUNDLE = "a model bundle"
 
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
-    str, typer.Option(help="Study (name or YAML): every number of the training.")
+    str,
+    typer.Option(
+        help=f"Every number of the training: {shipped_names('workflows/studies')}, or a YAML file."
+    ),
 ]
 SeedOption = Annotated[
     int | None, typer.Option(help="Seed of everything drawn; default: the study's.")
@@ -34,11 +42,15 @@ RecomputeOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option(help="Compile the network with torch; needs a C++ compiler.")
 ]
-ExecutorOption = Annotated[str, typer.Option(help="serial or dask.")]
-WorkersOption = Annotated[int, typer.Option(help="Processes of a local Dask cluster.")]
-MapOption = Annotated[str, typer.Option("--map", help="Path of a map.")]
-StoreArgument = Annotated[str, typer.Argument(help="Path of a cube or map.")]
+ExecutorOption = Annotated[
+    str, typer.Option(help="Who runs the units: serial (this process), dask or ray_tasks.")
+]
+WorkersOption = Annotated[int, typer.Option(help="Processes of a local cluster.")]
+MapOption = Annotated[str, typer.Option("--map", help="Path or s3:// address of a map.")]
+StoreArgument = Annotated[
+    str, typer.Argument(help="Path or s3:// address of a cube, labels, a map or a change.")
+]
 DaskOption = Annotated[
     str | None,
-    typer.Option("--dask", metavar="tcp://…", help="Address of a running Dask scheduler."),
+    typer.Option("--dask", metavar="tls://…", help="Address of a running Dask scheduler."),
 ]

@@ -1,5 +1,6 @@
 """Stores: planned, looked through and mended."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+MAKERS = {"cube": "ingest", "labels": "labels", "map": "map", "change": "change"}
+"""The stage that makes each kind of store; maps have others too."""
+
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def plan(context: typer.Context) -> None:
-    """Tell what an ingest would read, write, take and cost; options as of sscl_geo.ingest."""
+    """Tell what an ingest would read, write, take and cost; options as of sscl-geo ingest."""
     from sscl_geo.ingest import app as ingest_app
 
     ingest_app(["--plan", *context.args])
@@ -62,18 +66,15 @@ def repair(
 
 def _maker(path: Location) -> "Callable[[Location, Machines], Summary]":
     """Return what finishes a store, by what made it."""
-    from sscl_geo.io.plan import read_plan
-    from sscl_geo.stages import baseline, change, combine, ingest, labels
-    from sscl_geo.stages import map as network_map
+    from sscl_geo.io.plan import articled, read_plan
 
     plan = read_plan(path)
-    made = {} if plan is None else plan.arguments
-    by_maker = {"maps": combine.resume, "baseline": baseline.resume}
-    of_map = next((by_maker[name] for name in by_maker if name in made), network_map.resume)
-    known = {
-        "cube": ingest.resume, "labels": labels.resume, "map": of_map, "change": change.resume
-    }  # fmt: skip
-    if plan is None or plan.kind not in known:
-        found = "not found" if plan is None else f"is a {plan.kind}"
-        raise InvalidInputError(f"{path}: {found}; give the path of a {', '.join(known)}")
-    return known[plan.kind]
+    if plan is None or plan.kind not in MAKERS:
+        found = "not found" if plan is None else f"is {articled(plan.kind)}"
+        told = ", ".join(map(articled, MAKERS))
+        raise InvalidInputError(f"{path}: {found}; give the path of {told}")
+    of_map = {"maps": "combine", "baseline": "baseline"}
+    others = [stage for name, stage in of_map.items() if name in plan.arguments]
+    stage = importlib.import_module(f"sscl_geo.stages.{[*others, MAKERS[plan.kind]][0]}")
+    resume: Callable[[Location, Machines], Summary] = stage.resume
+    return resume

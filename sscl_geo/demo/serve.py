@@ -89,7 +89,7 @@ def _absolute(catalog: Path, files: str, folder: Path) -> list[Path]:
         collections = list(pystac.Catalog.from_file(str(catalog)).get_collections())
         paths = [_write(folder / f"{c.id}.json", _plain(c.to_dict())) for c in collections]
         items = [_item(item, root, files) for c in collections for item in c.get_items()]
-    except (OSError, pystac.STACError, KeyError, ValueError) as error:
+    except (OSError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
         raise InvalidInputError(
             f"{catalog} cannot be read as a STAC catalogue: {brief(error)}"
         ) from None

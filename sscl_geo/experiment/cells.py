@@ -263,7 +263,11 @@ def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[P
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
     yield from _mapped(segmenter.eval(), job)
-    shutil.rmtree(out)
+    # A folder that is half deleted, with no card, would be taken for another's.
+    gone = out.with_name(f".{out.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    out.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _mapped(segmenter: Segmenter, job: Job) -> Iterator[Probabilities]:

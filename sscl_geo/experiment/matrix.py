@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.classical import VERSION as CLASSICAL_VERSION
 from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
 from sscl_geo.frozen import Frozen, digest, parse
+from sscl_geo.learn.init import settled
 from sscl_geo.learn.study import Study
 from sscl_geo.stages.finetune import VERSION as FINETUNE_VERSION
 from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
@@ -25,7 +26,8 @@ class Experiment(Frozen):
         split: Which chips train and test.
         labels: Numbers of labelled chips; subsets of a seed are nested, and the same for all.
         seeds: Number of seeds; a seed decides subset, initial weights and draws, alike for all.
-        encoder_seeds: Number of pretrainings of a system; seed s takes number s modulo this.
+        encoder_seeds: Number of pretrainings of a system; seed s takes number s modulo this. With
+            fewer than seeds, intervals leave out a part of what pretrainings differ by.
         study: The numbers that all networks share.
         systems: The systems, by name.
         pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
@@ -59,9 +61,13 @@ class Experiment(Frozen):
                     f"system {name}: labels {', '.join(map(str, beyond))} are not the experiment's"
                 )
             self._check_ensemble(name)
-            if system.head is not None and self.encoder_system(name) is None:
+            if system.encoder_of is not None and self.encoder_system(name) is None:
                 raise InvalidInputError(
-                    f"system {name}: {system.head.of} is not pretrained, so there is no encoder"
+                    f"system {name}: {system.encoder_of} is not pretrained, so there is no encoder"
+                )
+            if system.of is not None and "pretexts" in system.study:
+                raise InvalidInputError(
+                    f"system {name}: takes the encoder of {system.of}; leave out its pretexts"
                 )
             study, other = self.study_of(name), self.systems[name].of
             if study.finetune.patience is not None:
@@ -183,14 +189,15 @@ class Experiment(Frozen):
             encoder = [self.encoder_version(pretrained), self.encoder_seeds]
         study = self.study_of(name)
         if system.is_network:
-            return digest([FINETUNE_VERSION, own, study.model_dump(mode="json"), encoder])[:8]
+            return digest([FINETUNE_VERSION, own, _told(study), encoder])[:8]
         # A forest sees the bands that the networks see.
         inputs = [*study.inputs] if system.forest is not None else None
         return digest([CLASSICAL_VERSION, own, inputs, encoder])[:8]
 
     def encoder_version(self, name: str) -> str:
         """Return a digest of everything that decides a system's pretraining, but the seed."""
-        study = self.study_of(name).model_dump(mode="json", exclude={"finetune"})
+        study = _told(self.study_of(name))
+        del study["finetune"]
         return digest([PRETRAIN_VERSION, study])[:8]
 
     def encoder_system(self, name: str) -> str | None:
@@ -204,6 +211,11 @@ class Experiment(Frozen):
 
 _NO_INFLUENCE = {"about", "published", "study", "draw", "of", "ensemble", "labels", "seeds"}
 """Fields of a system that say nothing of what it finds, or are told in another way."""
+
+
+def _told(study: Study) -> dict[str, JsonValue]:
+    """Return a study as data, with the digests of the files that it names."""
+    return settled(study).model_dump(mode="json")
 
 
 def _network(study: Study) -> tuple[object, ...]:

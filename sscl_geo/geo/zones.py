@@ -26,7 +26,7 @@ BEYOND_USE = 6
 """How far, in degrees, an area may reach beyond what a CRS is made for: one UTM zone."""
 
 
-def grids_of(area: Area, choice: str, tile_px: int) -> tuple[Grid, ...]:
+def grids_of(area: Area, choice: str, tile_px: int, option: str = "--grid") -> tuple[Grid, ...]:
     """Return the grids that cover an area; together they own each of its places exactly once.
 
     Args:
@@ -35,13 +35,14 @@ def grids_of(area: Area, choice: str, tile_px: int) -> tuple[Grid, ...]:
             projected CRS in metres, such as `EPSG:3035`. The zones are 6 degrees wide everywhere,
             also where Sentinel-2's own tiling widens some of them (Norway, Svalbard).
         tile_px: Side of a tile at 10 m.
+        option: What the user calls the choice.
 
     Raises:
         InvalidInputError: The CRS is unknown or not in metres, or UTM does not cover the latitude.
     """
     if choice != "auto":
-        crs = _metric(choice)
-        _check_use(crs, area)
+        crs = _metric(choice, option)
+        _check_use(crs, area, option)
         return (_grid(crs, area.polygon, tile_px),)
     return tuple(_utm_grids(area, tile_px))
 
@@ -72,27 +73,27 @@ def _zones(bbox: BBox) -> Iterator[tuple[str, BBox]]:
                     yield f"EPSG:{code}{number:02d}", BBox(west, south, west + 6, north)
 
 
-def _metric(name: str) -> str:
+def _metric(name: str, option: str) -> str:
     try:
         crs = CRS.from_user_input(name)
     except CRSError:
         raise InvalidInputError(
-            f"--grid {name!r}: unknown; give auto or a projected CRS such as EPSG:3035"
+            f"{option} {name!r}: unknown; give a projected CRS such as EPSG:3035"
         ) from None
     if not crs.is_projected or crs.axis_info[0].unit_name != "metre":
         message = (
-            f"--grid {name!r}: must be a projected CRS in metres, such as EPSG:3035 or EPSG:6933"
+            f"{option} {name!r}: must be a projected CRS in metres, such as EPSG:3035 or EPSG:6933"
         )
         raise InvalidInputError(message)
     code = crs.to_epsg()
     if code is None:
         raise InvalidInputError(
-            f"--grid {name!r}: has no EPSG code; give one that has, such as EPSG:3035"
+            f"{option} {name!r}: has no EPSG code; give one that has, such as EPSG:3035"
         )
     return f"EPSG:{code}"
 
 
-def _check_use(crs: str, area: Area) -> None:
+def _check_use(crs: str, area: Area, option: str) -> None:
     use = CRS.from_user_input(crs).area_of_use
     if use is None:
         return
@@ -100,7 +101,7 @@ def _check_use(crs: str, area: Area) -> None:
     fit = shapely.union_all([shapely.box(*part) for part in made_for.split()])
     if shapely.difference(area.polygon, fit).area > 0:
         raise InvalidInputError(
-            f"--grid {crs}: is made for {use.name}, and the area reaches more than {BEYOND_USE} "
+            f"{option} {crs}: is made for {use.name}, and the area reaches more than {BEYOND_USE} "
             "degrees beyond; name a CRS of its place, or auto"
         )
 

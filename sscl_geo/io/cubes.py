@@ -1,6 +1,7 @@
 """Reading cubes band by band, whatever the order in which they keep them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.cube import BandSource, CubeSpec, Place, band_sources
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import LANDCOVER, level_name
 from sscl_geo.io.store import Store
@@ -170,6 +172,21 @@ class Classes(NamedTuple):
                 f"{self.path} and {other} lie on different grids; make the labels with "
                 "`sscl-geo labels --cube` of the same cube"
             )
+
+
+def made_by(model: Path, mapped: Classes) -> Bundle:
+    """Return the card of the bundle that made a map.
+
+    Raises:
+        InvalidInputError: There is none, or another made it; one that was calibrated since, or
+            before, is another.
+    """
+    bundle, told = read_card(model), mapped.store.plan.arguments
+    if (bundle.weights_sha256, bundle.temperature) != (told.get("model"), told.get("temperature")):
+        raise InvalidInputError(
+            f"--model {model}: is not the model that made {mapped.path}; give that, or leave it out"
+        )
+    return bundle
 
 
 def _check_whole(store: Store) -> None:

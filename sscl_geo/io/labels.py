@@ -10,7 +10,7 @@ import rasterio
 import rasterio.features
 import shapely
 from jaxtyping import Shaped
-from pandas.api.types import is_integer_dtype
+from pandas.api.types import is_numeric_dtype
 
 from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.bbox import meet
@@ -87,11 +87,15 @@ class VectorLabels:
         frame = geopandas.read_file(path)
         if column not in frame.columns:
             known = ", ".join(str(name) for name in frame.columns if name != "geometry")
+            told = f"name one of {known} with --column" if known else "it has none; add one"
+            raise InvalidInputError(f"{path} has no column {column!r} of class numbers; {told}")
+        if frame.crs is None:
+            raise InvalidInputError(f"{path}: has no CRS; write one into it, such as in QGIS")
+        if not is_numeric_dtype(frame[column].dtype) or (frame[column] % 1 != 0).any():
             raise InvalidInputError(
-                f"{path} has no column {column!r}; name one of {known} with --column"
+                f"{path}: column {column!r} must hold whole numbers, the sources of the legend's "
+                f"classes, and holds such as {frame[column].iloc[0]!r}; name another with --column"
             )
-        if frame.crs is None or not is_integer_dtype(frame[column].dtype):
-            raise InvalidInputError(f"{path}: needs a CRS and whole numbers in column {column!r}")
         self._path = path
         self._frame = frame
         self._values = frame[column].to_numpy().astype(int)

@@ -10,6 +10,9 @@ from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.frozen import Frozen, canonical_json, parse, read_json
 from sscl_geo.io.location import AnyLocation, Location, location
 
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
 PLAN = "plan.json"
 SOURCES = "sources.json"
 """Where a store's inputs stood when it was last made; they may move without changing it."""
@@ -50,10 +53,10 @@ class Plan(Frozen):
         theirs = {**wanted.model_dump(exclude={"arguments", "content"}), **wanted.arguments}
         for key in sorted({*mine, *theirs}):
             if canonical_json(mine.get(key)) != canonical_json(theirs.get(key)):
+                where, there, here = _difference(key, mine.get(key), theirs.get(key))
                 raise PlanConflictError(
-                    f"{place} was made by another plan: {key} is {_short(mine.get(key))} "
-                    f"there and {_short(theirs.get(key))} here; choose another --out, or "
-                    "delete the old store"
+                    f"{place} was made by another plan: {where} is {_short(there)} there and "
+                    f"{_short(here)} here; choose another --out, or delete the old store"
                 )
 
 
@@ -70,7 +73,7 @@ def read_plan(place: AnyLocation) -> Plan | None:
         if isinstance(error, FileNotFoundError) and _is_free(store):
             return None
         raise InvalidInputError(
-            f"{store} exists and is not a store of this package; choose another path"
+            f"{store} exists and is not a store of this package; name one, or another path"
         ) from None
     return parse(Plan, fields, str(store / PLAN))
 
@@ -90,6 +93,11 @@ def sources_of(place: AnyLocation) -> Mapping[str, JsonValue]:
             f"{place} does not say what it was made of ({SOURCES}); run the command that made it"
         )
     return fields
+
+
+def articled(kind: str) -> str:
+    """Return the name of a kind of store as a sentence has it: `a cube`, `an encoder`, `labels`."""
+    return kind if kind.endswith("s") else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def read_sources(place: AnyLocation, *names: str) -> tuple[Location, ...]:
@@ -118,6 +126,21 @@ def _is_free(store: Location) -> bool:
     return not store.exists() or (not store.is_local and (store / CLAIM).exists())
 
 
+def _difference(key: str, there: object, here: object) -> tuple[str, object, object]:
+    """Return the key at which two values differ, and both; of long ones, the one within."""
+    if max(len(json.dumps(value)) for value in (there, here)) <= LONGEST:
+        return key, there, here
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in sorted({*there, *here}):
+            if there.get(name) != here.get(name):
+                return _difference(f"{key}.{name}", there.get(name), here.get(name))
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for number, (one, two) in enumerate(zip(there, here, strict=True)):
+            if one != two:
+                return _difference(f"{key}[{number}]", one, two)
+    return key, there, here
+
+
 def _short(value: object) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one readable line
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -18,7 +18,7 @@ from sscl_geo.io.client import reached
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.making import making
-from sscl_geo.io.plan import CLAIM, PLAN, Plan, read_plan
+from sscl_geo.io.plan import CLAIM, PLAN, Plan, articled, read_plan
 from sscl_geo.io.skeleton import documents
 
 ZarrArray = zarr.Array[Any]
@@ -53,9 +53,9 @@ class Store:
         """
         plan = read_plan(path)
         if plan is None or plan.kind != kind:
-            found = "not found" if plan is None else f"is a {plan.kind}"
+            found = "not found" if plan is None else f"is {articled(plan.kind)}"
             raise InvalidInputError(
-                f"{path}: {found}; give the path of a {kind} made by this package"
+                f"{path}: {found}; give the path of {articled(kind)} made by this package"
             )
         return cls(path, plan)
 

@@ -7,9 +7,8 @@ from sscl_geo import plugins
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.runtime.ledger import Journal, Ledger
 from sscl_geo.runtime.progress import shown
-from sscl_geo.runtime.work import Machines, Outcome, Stage
+from sscl_geo.runtime.work import EXECUTORS, Machines, Outcome, Stage
 
-EXECUTORS = "sscl_geo.runtime.executors"
 SHOWN_HOLES = 20
 GIB = 2**30
 

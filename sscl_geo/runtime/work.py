@@ -9,10 +9,13 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, JsonValue
 
-from sscl_geo.errors import SsclGeoError
+from sscl_geo import plugins
+from sscl_geo.errors import InvalidInputError, SsclGeoError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.grid import Grid, Tile, Window
 from sscl_geo.redaction import keep_secrets_out_of_logs, without_secrets
+
+EXECUTORS = "sscl_geo.runtime.executors"
 
 
 @runtime_checkable
@@ -134,8 +137,11 @@ def machines_of(executor: str, workers: int, address: str | None) -> Machines:
     """Return the machines that a user names; an address means Dask.
 
     Raises:
-        InvalidInputError: There are fewer than one worker.
+        InvalidInputError: There is no such executor, or there are fewer than one worker.
     """
+    known = plugins.names(EXECUTORS)
+    if executor not in known:
+        raise InvalidInputError(f"--executor {executor}: choose one of {', '.join(known)}")
     fields = {"executor": "dask" if address else executor, "workers": workers, "address": address}
     return parse(Machines, fields, "options")
 

@@ -46,6 +46,8 @@ def measure_areas(request: AreasRequest, out: Path) -> float:
         InvalidInputError: The map or the zones cannot be read, or `out` is no .csv or .parquet.
     """
     check_table(out)
+    if request.column is not None and request.zones is None:
+        raise InvalidInputError(f"--column {request.column}: is of --zones; give both, or neither")
     mapped = Classes.open(request.map, "map")
     if request.zones is None:
         total = class_hectares(mapped)

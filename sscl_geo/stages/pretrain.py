@@ -22,7 +22,7 @@ from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import Field
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
-from sscl_geo.learn.init import initialise
+from sscl_geo.learn.init import initialise, settled
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.patches import DrawSpec, Patches
@@ -73,7 +73,8 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
         PlanConflictError: Another command began at `out`.
         TrainingError: Workers died too often.
     """
-    study = request.study
+    study = settled(request.study)
+    request = request.replace(study=study)
     checked_lattice(study.window, study.halo)
     _check(study, ranks)
     sources = [opened(selection) for selection in request.imagery]
@@ -181,6 +182,7 @@ def _bundle(job: _Job, state: State) -> Bundle:
             "halo": job.request.study.halo,
             "training": {
                 "imagery": [selection.path.name for selection in job.request.imagery],
+                "init": job.request.study.init.model_dump(mode="json"),
                 "pretexts": [p.model_dump(mode="json") for p in job.request.study.pretexts],
                 "seed": job.request.study.seed,
             },

@@ -11,7 +11,7 @@ from sscl_geo.io.cubes import GridsOf
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.maps import layer_window
-from sscl_geo.io.plan import read_plan
+from sscl_geo.io.plan import articled, read_plan
 from sscl_geo.io.store import Store, checksum
 from sscl_geo.io.tables import TILES
 from sscl_geo.runtime.ledger import Ledger
@@ -103,9 +103,9 @@ def verify(path: AnyLocation) -> int:
 def _tiled(path: AnyLocation) -> Store:
     plan = read_plan(path)
     if plan is None or plan.kind not in TILED:
-        found = "not found" if plan is None else f"is a {plan.kind}"
+        found = "not found" if plan is None else f"is {articled(plan.kind)}"
         raise InvalidInputError(
-            f"{path}: {found}; give the path of a {', '.join(TILED[:-1])} or {TILED[-1]}"
+            f"{path}: {found}; give the path of {', '.join(map(articled, TILED))}"
         )
     return Store(path, plan)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.matrix import Experiment, merged
 from sscl_geo.experiment.tables import difference, markdown
 from sscl_geo.frozen import read_yaml
@@ -36,11 +37,47 @@ SHIPPED = sorted((shipped("workflows/experiments")).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_experiment_is_one(path: Path) -> None:
+def test_every_shipped_experiment_is_one(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = read_yaml(Experiment, path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet50.pth").write_bytes(b"weights")
     for name in experiment.systems:
         experiment.study_of(name)
         assert experiment.version(name)
+
+
+def test_a_cell_knows_the_weights_that_its_init_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = read_yaml(Experiment, shipped("workflows/experiments") / "dfc2020.yaml")
+    named = [n for n in letter.systems if letter.study_of(n).init.name == "imagenet"]
+    assert named
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"resnet50\.pth: no such file"):
+        letter.version(named[0])
+    versions = set()
+    for content in (b"one", b"two"):
+        (tmp_path / "resnet50.pth").write_bytes(content)
+        versions.add(letter.version(named[0]))
+    assert len(versions) == 2
+
+
+@pytest.mark.parametrize(
+    ("system", "cause"),
+    [
+        ({"of": "random"}, "random is not pretrained, so there is no encoder"),
+        ({"of": "sscl", "study": {"pretexts": [{"name": "core"}]}}, "leave out its pretexts"),
+    ],
+)
+def test_an_encoder_that_is_none_or_not_used_is_refused(
+    system: dict[str, object], cause: str
+) -> None:
+    smoke = read_yaml(Experiment, shipped("workflows/experiments") / "smoke.yaml")
+    systems = {**smoke.model_dump()["systems"], "wrong": system}
+    with pytest.raises(InvalidInputError, match=cause):
+        smoke.replace(systems=systems)
 
 
 def test_a_part_whose_lender_is_published_has_tables() -> None:

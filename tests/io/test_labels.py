@@ -112,21 +112,31 @@ def test_real_land_cover_lies_where_rasterio_puts_it(realdata: Path) -> None:
 
 def test_a_missing_column_is_refused_with_those_there_are(tmp_path: Path) -> None:
     path = polygons(tmp_path / "labels.gpkg", klass=[4, 9], plot=[1, 2])
-    with pytest.raises(InvalidInputError, match=r"no column 'class'; name one of klass, plot"):
+    with pytest.raises(
+        InvalidInputError, match=r"no column 'class' of .*; name one of klass, plot"
+    ):
         label_source(path, "class")
 
 
 @pytest.mark.parametrize("values", [[1.5, 2.0], ["wood", "water"], [1, None]])
 def test_a_column_that_holds_no_whole_numbers_is_refused(tmp_path: Path, values: list[Any]) -> None:
     path = polygons(tmp_path / "labels.gpkg", klass=values)
-    with pytest.raises(InvalidInputError, match="whole numbers in column 'klass'"):
+    with pytest.raises(InvalidInputError, match="column 'klass' must hold whole numbers"):
         label_source(path, "klass")
+
+
+def test_whole_numbers_that_a_program_keeps_as_decimals_are_whole(tmp_path: Path) -> None:
+    whole = polygons(tmp_path / "whole.gpkg", klass=[4, 9])
+    decimal = polygons(tmp_path / "decimal.gpkg", klass=[4.0, 9.0])
+    found = [label_source(path, "klass").on(BLOCK) for path in (whole, decimal)]
+    assert found[0].any()
+    assert np.array_equal(*found)
 
 
 def test_polygons_without_a_crs_are_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="crs"):
         path = polygons(tmp_path / "labels.shp", crs=None, klass=[4, 9])
-    with pytest.raises(InvalidInputError, match="needs a CRS"):
+    with pytest.raises(InvalidInputError, match="has no CRS"):
         label_source(path, "klass")
 
 

@@ -6,12 +6,13 @@ import geopandas
 import pytest
 import shapely
 from pyproj import Geod, Transformer
+from shapely.geometry.base import BaseGeometry
 
 from sscl_geo.geo.area import Area
 from sscl_geo.io.region import read_region
 
 
-def region(path: Path, polygon: shapely.Polygon, crs: str) -> Area:
+def region(path: Path, polygon: BaseGeometry, crs: str) -> Area:
     geopandas.GeoDataFrame(geometry=[polygon], crs=crs).to_file(path)
     return read_region(path)
 

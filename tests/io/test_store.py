@@ -95,6 +95,15 @@ def test_another_plan_may_not_continue_a_store(tmp_path: Path, wanted: Plan, tol
         begin(tmp_path / "map.zarr", wanted)
 
 
+def test_of_long_values_the_part_that_differs_is_told() -> None:
+    legends = [{"name": "one", "classes": [{"name": "x" * 99, "value": v}]} for v in (1, 2)]
+    one, two = (plan(legend=legend) for legend in legends)
+    with pytest.raises(
+        PlanConflictError, match=r"legend\.classes\[0\]\.value is 1 there and 2 here"
+    ):
+        one.check(two, "a.zarr")
+
+
 def test_what_was_derived_from_a_plan_is_no_part_of_what_was_asked(tmp_path: Path) -> None:
     made(tmp_path / "map.zarr")
     assert begin(tmp_path / "map.zarr", plan().replace(content={"grids": []}))

@@ -151,7 +151,7 @@ def test_weights_of_another_network_or_no_weights_are_refused(
     )
     with pytest.raises(InvalidInputError, match="backbone 'dilated' has no ResNet"):
         initialise(Encoder(dilated), "imagenet", {"weights": str(weights)})
-    with pytest.raises(InvalidInputError, match=r"absent\.pth is no state dictionary"):
+    with pytest.raises(InvalidInputError, match=r"absent\.pth: no such file"):
         initialise(encoder(18, 8), "imagenet", {"weights": str(tmp_path / "absent.pth")})
     with pytest.raises(InvalidInputError, match="settings of init imagenet: weights"):
         initialise(encoder(18, 8), "imagenet", {})

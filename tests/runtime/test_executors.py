@@ -22,8 +22,7 @@ from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, ReadError
 from sscl_geo.geo.grid import Tile
 from sscl_geo.runtime.executors import dask as dask_executor
-from sscl_geo.runtime.stage import EXECUTORS
-from sscl_geo.runtime.work import Evidence, Machines, Outcome, attempt
+from sscl_geo.runtime.work import EXECUTORS, Evidence, Machines, Outcome, attempt
 
 # Workers cannot import this file, so its functions travel whole.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -23,6 +23,7 @@ from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.bundle import read_card
 from sscl_geo.io.location import location
+from sscl_geo.io.publish import stac
 from sscl_geo.learn.inputs import Normalise
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.runtime.work import Machines
@@ -143,6 +144,33 @@ def test_the_catalogue_is_valid_and_leads_to_every_file(product: Path, mapped: P
     table = geopandas.read_parquet(product / "items.parquet")
     assert sorted(table["id"]) == sorted(item.id for item in items)
     assert table.crs == "OGC:CRS84"
+    # Every address leads on from the product's root, wherever that stands.
+    text = (product / "items.parquet").read_bytes()
+    assert str(product).encode() not in text
+    hrefs = [row["landcover"]["href"] for row in table["assets"]]
+    assert all((product / href).exists() for href in hrefs)
+
+
+def test_a_name_of_a_class_is_one_word_of_ascii() -> None:
+    names = ["Forêt de montagne", "森林", "Sand/rock (dry)"]
+    legend = LEGEND.replace(
+        classes=tuple(
+            item.replace(name=name) for item, name in zip(LEGEND.classes, names, strict=True)
+        )
+    )
+    told = [one["name"] for one in stac._classes(legend)]
+    assert told == ["foret_de_montagne", "class_40", "sand_rock_dry"]
+
+
+@pytest.mark.parametrize(
+    ("crs", "told"),
+    [("auto", "--crs auto: name one CRS in metres"), ("EPSG:4326", "--crs 'EPSG:4326': must be")],
+)
+def test_a_crs_that_does_not_fit_is_named(
+    mapped: Path, crs: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match=told):
+        publish(PublishRequest(map=location(mapped), crs=crs), tmp_path / "p", Machines())
 
 
 def test_zones_become_one_product_in_one_crs(mapped: Path, tmp_path: Path) -> None:

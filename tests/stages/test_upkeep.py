@@ -64,7 +64,7 @@ def test_a_store_that_is_not_done_is_not_called_whole(cube: Path) -> None:
 
 def test_only_stores_of_tiles_have_a_status(learned: Any, tmp_path: Path) -> None:
     assert status(learned.labels).counts["done"] == 4
-    with pytest.raises(InvalidInputError, match="is a model; give the path of a cube, labels, map"):
+    with pytest.raises(InvalidInputError, match="is a model; give the path of a cube, labels"):
         status(learned.model)
     with pytest.raises(InvalidInputError, match="not found"):
         verify(tmp_path / "nothing.zarr")

@@ -6,7 +6,7 @@ import numpy as np
 from affine import Affine
 from jaxtyping import Int64, UInt8
 
-from sscl_geo.geo.bbox import BBox, meet
+from sscl_geo.geo.boxes import Boxes
 from sscl_geo.geo.grid import GSD, Block, Grid, Window
 from sscl_geo.geo.ground import block_bbox, inside_bbox, tile_bbox, transformer
 from sscl_geo.io.cubes import Classes
@@ -35,15 +35,15 @@ def warped_layer(mapped: Classes, name: str, block: Block) -> Layer:
     out = np.full((block.height, block.width), NODATA[name], np.uint8)
     here = block_bbox(block)
     for grid in mapped.grids:
-        if any(meet(box, here) for box in _boxes(grid)):
+        if _boxes(grid).meeting(here).size:
             _add(out, mapped, grid, name, block)
     return out
 
 
 @lru_cache
-def _boxes(grid: Grid) -> tuple[BBox, ...]:
+def _boxes(grid: Grid) -> Boxes:
     """Return a box in degrees around each tile of a grid."""
-    return tuple(tile_bbox(grid, tile) for tile in grid.tiles)
+    return Boxes([tile_bbox(grid, tile) for tile in grid.tiles])
 
 
 def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -19,7 +20,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.bbox import BBox, hull
 from sscl_geo.geo.grid import Block
 from sscl_geo.geo.inputs import LARGEST_SCORE, BandInput
-from sscl_geo.geo.legend import Legend
+from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.geo.period import Period
 from sscl_geo.io.bundle import WEIGHTS, Bundle
 from sscl_geo.io.disk import write_whole
@@ -117,13 +118,26 @@ def write_catalogue(
     for item, place in zip(items, places, strict=True):
         for file in place.files:
             item.assets[file.layer].href = os.path.relpath(file.path, ITEMS)
-    table = [item.to_dict(transform_hrefs=False) for item in items]
+    table = [_row(item, place) for item, place in zip(items, places, strict=True)]
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
     rustac.write_sync(str(folder / ITEMS_TABLE), table)
     if bundle is not None:
         box = hull([place.bbox for place in places])
         text = json.dumps(_model_item(told, bundle, box), indent=2) + "\n"
         write_whole(folder / MODEL / MODEL_ITEM, text.encode())
+
+
+def _row(item: Item, place: Place) -> dict[str, Any]:
+    """Return an item as the table at the product's root has it: alone, with its files' paths."""
+    row = item.to_dict(include_self_link=False, transform_hrefs=False)
+    row["links"] = [
+        {**link, "href": link["href"].replace("../", "./", 1)}
+        for link in row["links"]
+        if link["rel"] == "derived_from"
+    ]
+    for file in place.files:
+        row["assets"][file.layer]["href"] = f"./{file.path}"
+    return row
 
 
 def _collection(told: Told, places: Sequence[Place], map_href: str) -> Collection:
@@ -267,7 +281,7 @@ def _classes(legend: Legend) -> list[dict[str, JsonValue]]:
     return [
         {
             "value": item.value,
-            "name": _plain_name(item.name),
+            "name": _plain_name(item),
             "title": item.name,
             "color_hint": item.color.removeprefix("#").upper(),
         }
@@ -275,9 +289,11 @@ def _classes(legend: Legend) -> list[dict[str, JsonValue]]:
     ]
 
 
-def _plain_name(title: str) -> str:
-    """Return a class's name as the extension wants it: letters, digits, `-` and `_`."""
-    return "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+def _plain_name(item: LandClass) -> str:
+    """Return a class's name as the extension wants it: of ASCII letters, digits, `-` and `_`."""
+    ascii_name = unicodedata.normalize("NFKD", item.name).encode("ascii", "ignore").decode()
+    words = "".join(c if c.isalnum() else " " for c in ascii_name.lower()).split()
+    return "_".join(words) or f"class_{item.value}"
 
 
 def _lineage(told: Told) -> str:

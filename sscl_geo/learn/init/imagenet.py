@@ -6,6 +6,7 @@ else (feature extractor, pyramid, decoder) stays random. The file decides which 
 come from; torchvision's IMAGENET1K_V1 and V2 differ.
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -24,9 +25,30 @@ class Settings(Frozen):
     Attributes:
         weights: A state dictionary of torchvision's `resnet18` or `resnet50`, as torch saves it
             (`.pth`), such as `~/.cache/torch/hub/checkpoints/resnet50-0676ba61.pth`.
+        sha256: Digest of that file; filled in where it is None.
     """
 
     weights: Path
+    sha256: str | None = None
+
+
+def settle(settings: Settings) -> Settings:
+    """Return settings with the absolute path and the digest of the file.
+
+    Raises:
+        InvalidInputError: There is no such file, or it is another one.
+    """
+    path = settings.weights.expanduser().resolve()
+    if not path.is_file():
+        raise InvalidInputError(f"init imagenet: {path}: no such file; give torchvision's weights")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if settings.sha256 not in (None, found):
+        raise InvalidInputError(
+            f"init imagenet: {path} has the sha256 {found}, not {settings.sha256}; give the file "
+            "that was meant"
+        )
+    return Settings(weights=path, sha256=found)
 
 
 def prepare(encoder: Encoder, settings: Settings) -> None:
@@ -40,7 +62,7 @@ def prepare(encoder: Encoder, settings: Settings) -> None:
         raise InvalidInputError(
             f"init imagenet: backbone {encoder.spec.backbone.name!r} has no ResNet; choose another"
         )
-    theirs = _loaded(settings.weights.expanduser())
+    theirs = _loaded(settle(settings).weights)
     mine = _names(resnet)
     adapted = {
         name: _stem(theirs[name], resnet) if name == "conv1.weight" else theirs[name]

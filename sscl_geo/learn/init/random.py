@@ -8,5 +8,10 @@ class Settings(Frozen):
     """Random weights have none."""
 
 
+def settle(settings: Settings) -> Settings:
+    """Return the settings."""
+    return settings
+
+
 def prepare(encoder: Encoder, settings: Settings) -> None:
     """Leave the weights as they were drawn."""

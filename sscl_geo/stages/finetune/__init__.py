@@ -20,6 +20,7 @@ from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.checkpoint import State, from_bytes
+from sscl_geo.learn.init import settled
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Ranks
@@ -50,7 +51,8 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
         PlanConflictError: Another command began at `out`.
         TrainingError: Workers died too often.
     """
-    study = request.study
+    study = settled(request.study) if request.encoder is None else request.study
+    request = request.replace(study=study)
     checked_lattice(study.window, study.halo)
     imagery = [opened(selection) for selection in request.imagery]
     legend = shared_legend(imagery, request.labels, "--labels")
@@ -135,6 +137,7 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
                 "validation_labels": [path.name for path in job.request.validation_labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],
                 "encoder_sha256": None if encoder is None else encoder.weights_sha256,
+                "init": None if encoder else study.init.model_dump(mode="json"),
                 "finetune": study.finetune.model_dump(mode="json"),
                 "seed": study.seed,
             },

@@ -152,6 +152,11 @@ def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) ->
             "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
             "study's finetune.settings.teacher.weight, or neither"
         )
+    batch, world = finetune.settings.teacher.batch, max(ranks.ranks, 1)
+    if has_teacher and batch % world:
+        raise InvalidInputError(
+            f"finetune: settings.teacher.batch {batch} must be a multiple of the {world} ranks"
+        )
     if has_teacher and finetune.schedule.accumulate > 1:
         raise InvalidInputError(
             "finetune: accumulate does not go with a teacher, whose unlabelled samples would stand "

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import numpy as np
-import shapely
 from pydantic import Field
 
 from sscl_geo import plugins
 from sscl_geo.errors import NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
 from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.boxes import Boxes
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
@@ -105,8 +104,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     grids = grids_of(request.area, request.grid, request.tile_px)
     plugins.find("sscl_geo.ops.compositors", request.method.compositor)
     # Of a region, which its box holds many times over, most scenes may lie over no tile.
-    boxes = [_around(tile_bbox(grid, tile)) for grid in grids for tile in grid.tiles]
-    tiles = shapely.STRtree([shapely.box(*part) for box in boxes for part in box.split()])
+    tiles = Boxes([_around(tile_bbox(grid, tile)) for grid in grids for tile in grid.tiles])
     names = request.sensors or tuple(request.source.profile.sensors)
     sensors = [_sensor(name, request.source) for name in names]
     found = {
@@ -151,10 +149,9 @@ def _around(box: BBox) -> BBox:
     return box.widened(across, up)
 
 
-def _is_wanted(tiles: shapely.STRtree, max_cloud: float, scene: Scene) -> bool:
+def _is_wanted(tiles: Boxes, max_cloud: float, scene: Scene) -> bool:
     """Whether a scene lies over a tile and is not too cloudy, as far as its catalogue tells."""
-    parts = [shapely.box(*part) for part in scene.bbox.split()]
-    return (scene.cloud_cover or 0) <= max_cloud and bool(tiles.query(parts).size)
+    return (scene.cloud_cover or 0) <= max_cloud and bool(tiles.meeting(scene.bbox).size)
 
 
 class Footprints:
@@ -165,15 +162,12 @@ class Footprints:
     """
 
     def __init__(self, scenes: tuple[Scene, ...]) -> None:
-        parts = [(n, part) for n, scene in enumerate(scenes) for part in scene.bbox.split()]
         self._scenes = scenes
-        self._numbers = np.array([number for number, _ in parts], np.int64)
-        self._tree = shapely.STRtree([shapely.box(*part) for _, part in parts])
+        self._boxes = Boxes([scene.bbox for scene in scenes])
 
     def over(self, box: BBox) -> tuple[Scene, ...]:
         """Return the scenes whose box meets another, by time and id."""
-        hits = self._tree.query([shapely.box(*part) for part in box.split()])[1]
-        return tuple(self._scenes[number] for number in np.unique(self._numbers[hits]))
+        return tuple(self._scenes[number] for number in self._boxes.meeting(box))
 
 
 def _sensor(name: str, source: Source) -> Sensor:

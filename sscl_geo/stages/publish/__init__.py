@@ -14,13 +14,14 @@ from pydantic import Field, JsonValue
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.area import Area
-from sscl_geo.geo.bbox import BBox, hull, meet
+from sscl_geo.geo.bbox import BBox, hull
+from sscl_geo.geo.boxes import Boxes
 from sscl_geo.geo.grid import CHUNK_PX, Grid, Tile
 from sscl_geo.geo.ground import block_bbox, tile_bbox
 from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.geo.zones import grids_of
-from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
-from sscl_geo.io.cubes import Classes
+from sscl_geo.io.bundle import Bundle, read_weights, write_bundle
+from sscl_geo.io.cubes import Classes, made_by
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import Location
@@ -37,7 +38,7 @@ from sscl_geo.io.tables import SCENES, read_record, read_scenes
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
-VERSION = 1
+VERSION = 2
 COGS = "cogs"
 LAYERS = (LANDCOVER, CONFIDENCE)
 FILE_PX = 8192
@@ -64,7 +65,7 @@ class PublishRequest(Frozen):
     file_px: int = Field(default=FILE_PX, ge=CHUNK_PX, multiple_of=CHUNK_PX)
     id: str = Field(default="landcover", pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     title: str = "Land cover"
-    license: str = "other"
+    license: str = Field(default="other", pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")
 
 
 class Source(NamedTuple):
@@ -96,7 +97,7 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
         HolesError: Files failed.
     """
     mapped = Classes.open(request.map, "map")
-    bundle = None if request.model is None else _checked_model(request.model, mapped)
+    bundle = None if request.model is None else made_by(request.model, mapped)
     grids = _grids(mapped, request)
     plan = Plan(
         kind="product",
@@ -104,6 +105,7 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
         arguments={
             **request.model_dump(mode="json", exclude={"map", "model"}),
             "model": None if bundle is None else bundle.weights_sha256,
+            "temperature": None if bundle is None else bundle.temperature,
             "map": mapped.store.plan.digest,
         },
     )
@@ -120,23 +122,23 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
     return execute(stage, journal(out), machines, "publish")
 
 
-def _checked_model(model: Path, mapped: Classes) -> Bundle:
-    bundle = read_card(model)
-    if bundle.weights_sha256 != mapped.store.plan.arguments.get("model"):
-        raise InvalidInputError(
-            f"--model {model}: is not the model that made {mapped.path}; give that, or leave it out"
-        )
-    return bundle
-
-
 def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
     if request.crs is None:
         return tuple(grid.retiled(request.file_px) for grid in mapped.grids)
+    if request.crs == "auto":
+        raise InvalidInputError(
+            "--crs auto: name one CRS in metres, such as EPSG:3035, or leave --crs out to keep the "
+            "map's own zones"
+        )
     boxes = [tile_bbox(grid, tile) for grid in mapped.grids for tile in grid.tiles]
-    (grid,) = grids_of(Area(bbox=hull(boxes)), request.crs, request.file_px)
-    cells = ((tile, tile_bbox(grid, tile)) for tile in grid.tiles)
-    kept = [(t.row, t.column) for t, cell in cells if any(meet(cell, box) for box in boxes)]
-    return (grid.replace(kept=tuple(kept)),)
+    (grid,) = grids_of(Area(bbox=hull(boxes)), request.crs, request.file_px, "--crs")
+    mapped_ground = Boxes(boxes)
+    kept = tuple(
+        (tile.row, tile.column)
+        for tile in grid.tiles
+        if mapped_ground.meeting(tile_bbox(grid, tile)).size
+    )
+    return (grid.replace(kept=kept),)
 
 
 def file_name(tile: Tile) -> str:
@@ -188,8 +190,9 @@ def publish_unit(job: _Job, unit: TileUnit) -> Evidence:
 def _finish(job: _Job, mapped: Classes, bundle: Bundle | None, outcomes: Sequence[Outcome]) -> None:
     units = {unit.key: unit for unit in tile_units(job.grids)}
     scenes = _sources(mapped)
+    index = Boxes([scene.bbox for scene in scenes])
     done = [outcome for outcome in outcomes if outcome.status == "done"]
-    places = [_place(job, units[outcome.key], outcome, scenes) for outcome in done]
+    places = [_place(job, units[outcome.key], outcome, scenes, index) for outcome in done]
     if not places:
         raise InvalidInputError(
             f"{job.request.map} holds no class at all, so there is nothing to publish"
@@ -214,13 +217,15 @@ def _write_mosaics(job: _Job, mapped: Classes, grid: Grid, units: Sequence[TileU
     write_whole(job.out / f"{grid.zone}-{LANDCOVER}.qml", qgis_style(mapped.legend))
 
 
-def _place(job: _Job, unit: TileUnit, outcome: Outcome, scenes: Sequence[Source]) -> Place:
+def _place(
+    job: _Job, unit: TileUnit, outcome: Outcome, scenes: Sequence[Source], index: Boxes
+) -> Place:
     block = job.grid(unit.tile.zone).block(unit.window)
     files = tuple(Published(**fields) for fields in outcome.evidence["files"])  # type: ignore[arg-type, union-attr]
     counts: dict[str, int] = outcome.evidence["pixels"]  # type: ignore[assignment]
     pixels = {int(value): count for value, count in counts.items()}
     bbox = block_bbox(block)
-    sources = tuple(scene.href for scene in scenes if meet(scene.bbox, bbox))
+    sources = tuple(scenes[number].href for number in index.meeting(bbox))
     return Place(file_name(unit.tile), block, bbox, files, pixels, sources)
 
 

@@ -15,8 +15,8 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.agreement import sureness
-from sscl_geo.io.bundle import Bundle, read_card
-from sscl_geo.io.cubes import Classes, Cube
+from sscl_geo.io.bundle import Bundle
+from sscl_geo.io.cubes import Classes, Cube, made_by
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
 from sscl_geo.ops.areas import Z95, AreaAssessment
@@ -87,9 +87,16 @@ def make_report(request: ReportRequest, out: Path) -> Path:
     known = [path for path in (request.labels, request.reference) if path is not None]
     for each in (*maps, *(Classes.open(path, "labels") for path in known)):
         each.check_grids(cube.spec.grids, cube.path)
+        if maps and not each.legend.is_like(maps[0].legend):
+            raise InvalidInputError(
+                f"{each.path} has the classes {', '.join(each.legend.names)}, and {maps[0].path} "
+                f"{', '.join(maps[0].legend.names)}; show maps and labels of one legend"
+            )
+    if request.model is not None and not maps:
+        raise InvalidInputError("--model: needs the map that it made as the first --map")
     told = Told(
         rows=[] if request.reference is None else _scored(request, request.reference),
-        bundle=None if request.model is None else read_card(request.model),
+        bundle=None if request.model is None else made_by(request.model, maps[0]),
         fraction=None if request.labels is None else _labelled_fraction(request.labels),
         assessment=_assessment(request, maps),
     )
