@@ -21,10 +21,11 @@ for part in (data, learning, mapping, judging, looking, upkeep):
     app.add_typer(part.app)
 
 
-def _version(is_asked: bool) -> None:
+def _version(is_asked: bool) -> bool:
     if is_asked:
         print(f"sscl_geo {__version__}")
         raise typer.Exit
+    return is_asked
 
 
 @app.callback()

@@ -130,7 +130,7 @@ def test_whole_numbers_that_a_program_keeps_as_decimals_are_whole(tmp_path: Path
     decimal = polygons(tmp_path / "decimal.gpkg", klass=[4.0, 9.0])
     found = [label_source(path, "klass").on(BLOCK) for path in (whole, decimal)]
     assert found[0].any()
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_polygons_without_a_crs_are_refused(tmp_path: Path) -> None:
