@@ -1,4 +1,4 @@
-"""`ray job submit -- python workflows/finetune.py …`: the same as `sscl-geo finetune …`."""
+"""`ray job submit --working-dir workflows -- python finetune.py …`, as `sscl-geo finetune …`."""
 
 import sys
 

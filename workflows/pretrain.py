@@ -1,4 +1,4 @@
-"""`ray job submit -- python workflows/pretrain.py …`: the same as `sscl-geo pretrain …`."""
+"""`ray job submit --working-dir workflows -- python pretrain.py …`, as `sscl-geo pretrain …`."""
 
 import sys
 

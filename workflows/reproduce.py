@@ -1,4 +1,4 @@
-"""`ray job submit -- python workflows/reproduce.py EXPERIMENT …`: as `sscl-geo experiment …`."""
+"""`ray job submit --working-dir workflows -- python reproduce.py …`, as `sscl-geo experiment …`."""
 
 import sys
 

@@ -1,9 +1,9 @@
 """Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ from jaxtyping import Shaped, UInt8
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import digest
 from sscl_geo.geo.cube import BandSource, Place
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.geo.legend import UNLABELLED
+from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.chips import Chips, Selection
-from sscl_geo.io.cubes import Classes, Cube, Places, whole
+from sscl_geo.io.cubes import Classes, Cube, Places
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
 from sscl_geo.ops.observation import is_observed
@@ -145,17 +146,19 @@ def labelled(
     labels: Sequence[AnyLocation],
     names: Sequence[str],
     cache: Path,
+    legend: Legend,
 ) -> Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]:
-    """Yield every area of imagery with its class values.
+    """Yield every area of imagery with the positions of its classes in a legend, else 255.
 
     Ground that none of the bands saw is unlabelled: a map leaves it out, and nothing can be learned
-    from it. Samples of one area that saw all of it share their class values.
+    from it. Those of a cube are a map of a file, as they may be those of a country.
 
     Args:
         imageries: Cubes, or chips, which bring their labels.
         labels: Labels on the pixels of each cube, in the same order.
         names: The bands.
         cache: Folder of decoded arrays.
+        legend: The legend.
 
     Raises:
         InvalidInputError: Cubes and labels do not pair, lie on different grids, chips have none, or
@@ -166,30 +169,53 @@ def labelled(
     for imagery in imageries:
         nodata = nodata_of(imagery.bands(periods))
         pieces = decoded(imagery, imagery.wanted(names), cache)
-        known: Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]
         if isinstance(imagery, Chips):
-            known = zip(pieces, imagery.labels(), strict=True)
-        else:
-            store = next(stores, None)
-            if store is None:
-                message = f"{imagery.path}: a cube needs labels; give them with --labels"
-                raise InvalidInputError(message)
-            store.check_grids(imagery.spec.grids, imagery.path)
-            known = _with_classes(pieces, store)
-        for piece, values in known:
-            is_seen = is_observed(piece.arrays, nodata, values.shape)
-            yield piece, values if is_seen.all() else np.where(is_seen, values, UNLABELLED)
+            for piece, values in zip(pieces, imagery.labels(), strict=True):
+                yield piece, _seen(piece.arrays, values, nodata, legend)
+            continue
+        store = next(stores, None)
+        if store is None:
+            message = f"{imagery.path}: a cube needs labels; give them with --labels"
+            raise InvalidInputError(message)
+        store.check_grids(imagery.spec.grids, imagery.path)
+        told = digest([store.store.plan.digest, legend.digest, *names])[:16]
+        for piece in pieces:
+            folder = cache / imagery.store.plan.digest[:16] / piece.zone / str(piece.time)
+            yield (
+                piece,
+                _mapped_classes(piece, store, nodata, legend, folder / f"labels-{told}.npy"),
+            )
 
 
-def _with_classes(
-    pieces: Iterator[Decoded], store: Classes
-) -> Iterator[tuple[Decoded, UInt8[np.ndarray, "y x"]]]:
-    """Yield areas of a cube with the class values of a store, read once a zone."""
-    for zone, samples in groupby(pieces, lambda piece: piece.zone):
-        values = store.read(zone, whole(store.grid(zone)))
-        store.legend.check(values, store.path)
-        for piece in samples:
-            yield piece, values
+def _mapped_classes(
+    piece: Decoded, store: Classes, nodata: Mapping[str, int], legend: Legend, path: Path
+) -> UInt8[np.ndarray, "y x"]:
+    """Return the positions of classes of an area of a cube, made once."""
+    if not path.exists():
+        height, width = store.grid(piece.zone).shape
+        with _pending(path, np.dtype(np.uint8), (height, width)) as out:
+            for top, left in product(range(0, height, ROWS), range(0, width, ROWS)):
+                window = Window(top, left, min(ROWS, height - top), min(ROWS, width - left))
+                values = store.read(piece.zone, window)
+                store.legend.check(values, store.path)
+                arrays = {
+                    key: array[:, *window.at(Place.of(key).gsd).slices]
+                    for key, array in piece.arrays.items()
+                }
+                out[window.slices] = _seen(arrays, values, nodata, legend)
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def _seen(
+    arrays: Mapping[str, Shaped[np.ndarray, "_ _ _"]],
+    values: UInt8[np.ndarray, "y x"],
+    nodata: Mapping[str, int],
+    legend: Legend,
+) -> UInt8[np.ndarray, "y x"]:
+    """Return the positions of classes where a band saw something."""
+    is_seen = is_observed(arrays, nodata, values.shape)
+    return legend.indices(np.where(is_seen, values, np.uint8(UNLABELLED)))
 
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:

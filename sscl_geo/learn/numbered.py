@@ -17,9 +17,15 @@ class Numbered:
 
     def __init__(self, labels: UInt8[np.ndarray, "y x"]) -> None:
         self._labels = labels
-        self.classes = tuple(int(label) for label in np.unique(labels) if label != IGNORED)
+        # Row by row: the labels may be a map of a file that is larger than memory.
+        counts = np.zeros((len(labels), IGNORED + 1), np.int32)
+        for row, line in enumerate(labels):
+            counts[row] = np.bincount(line, minlength=IGNORED + 1)
+        counts[:, IGNORED] = 0
+        self.classes = tuple(np.flatnonzero(counts.any(0)).tolist())
         self._until: dict[int | None, Int64[np.ndarray, " y"]] = {
-            label: np.cumsum(_is(labels, label).sum(1)) for label in (None, *self.classes)
+            None: np.cumsum(counts.sum(1, dtype=np.int64)),
+            **{label: np.cumsum(counts[:, label], dtype=np.int64) for label in self.classes},
         }
 
     def count(self, label: int | None = None) -> int:

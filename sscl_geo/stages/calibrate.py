@@ -63,8 +63,8 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     with tempfile.TemporaryDirectory() as cache:
 
         def pieces() -> Iterator[_Piece]:
-            for piece, values in labelled([source], [labels] if labels else [], names, Path(cache)):
-                yield piece, legend.indices(values)
+            known = [labels] if labels else []
+            return labelled([source], known, names, Path(cache), legend)
 
         count = sum(int((classes != IGNORED).sum()) for _, classes in pieces())
         if not count:

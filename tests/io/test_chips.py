@@ -100,13 +100,14 @@ def test_ground_that_no_band_saw_has_no_label_to_learn_from(chips: Chips, tmp_pa
     stored[0, 2, 20:, :] = nodata  # one band
     some = Chips.open(location(tmp_path / "gaps.zarr"), (0, 1))
     names = [band.name for band in some.spec.bands]
+    legend = Legend.model_validate(some.spec.legend)
     for name in ([names[0], names[2]], names):
-        found = [values for _, values in labelled([some], [], name, tmp_path / "cache")]
+        found = [one for _, one in labelled([some], [], name, tmp_path / "cache", legend)]
         expected = chips.labels()[:2].copy()
         expected[0, :9, :7] = 0
-        assert np.array_equal(np.stack(found), expected)
-    (_, alone), _ = labelled([some], [], [names[2]], tmp_path / "cache")
-    assert (alone[20:] == 0).all()
+        assert np.array_equal(np.stack(found), legend.indices(expected))
+    (_, alone), _ = labelled([some], [], [names[2]], tmp_path / "cache", legend)
+    assert (alone[20:] == 255).all()
 
 
 def test_some_chips_are_read_band_by_band_in_the_order_asked(chips: Chips, tmp_path: Path) -> None:

@@ -106,8 +106,9 @@ def test_a_network_that_gets_worse_is_stopped_and_its_best_epoch_maps(
     load_weights(segmenter, read_weights(tmp_path / "model", bundle), "model")
     imagery = Cube.open(learned.cube)
     bands = [band.name for band in network.bands]
-    pairs = labelled([imagery], [location(tmp_path / "wrong.zarr")], bands, tmp_path / "cache")
-    fields = [Field(piece.arrays, dfc2020.indices(found)) for piece, found in pairs]
+    wrong = location(tmp_path / "wrong.zarr")
+    pairs = labelled([imagery], [wrong], bands, tmp_path / "cache", dfc2020)
+    fields = [Field(piece.arrays, classes) for piece, classes in pairs]
     study = wanted.study
     shown = windows(fields, network, study.window, study.seed, study.finetune.sampling)
     draw = partial(shown.batch, rank=0, world=1, device=torch.device("cpu"))

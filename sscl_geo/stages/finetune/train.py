@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
@@ -98,12 +96,8 @@ def _fields(
 ) -> Iterator[Field]:
     names = [band.name for band in job.network.bands]
     imagery = [opened(selection) for selection in selections]
-    previous: UInt8[np.ndarray, "y x"] | None = None
-    for piece, values in labelled(imagery, labels, names, job.cache):
-        # Samples of one area that saw all of it share their labels.
-        if values is not previous:
-            previous, indices = values, job.legend.indices(values)
-        yield Field(piece.arrays, indices)
+    for piece, classes in labelled(imagery, labels, names, job.cache, job.legend):
+        yield Field(piece.arrays, classes)
 
 
 def _validation(
