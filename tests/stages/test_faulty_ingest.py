@@ -87,6 +87,18 @@ def test_a_file_that_is_gone_is_a_hole_that_repair_closes(
     assert content(out) == content(cube)
 
 
+def test_a_scene_whose_pixels_cannot_be_asked_is_left_to_its_tiles(
+    road: Road, request_: IngestRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = request_.replace(ask_pixels=True, method={"max_unreadable": 9})
+    road.files.become(Plan(share=1, faults=("404",), only=r"B04\.tif"))
+    with pytest.raises(HolesError, match=r"B04\.tif cannot be read"):
+        ingest(asking, tmp_path / "cube.zarr", Machines())
+    road.files.become(QUIET)
+    assert "its pixels cannot be asked, metadata decide" in caplog.text
+    assert resume(tmp_path / "cube.zarr", Machines()).done == 2
+
+
 def test_scenes_may_be_left_out_if_the_user_says_how_many(
     road: Road, request_: IngestRequest, tmp_path: Path
 ) -> None:

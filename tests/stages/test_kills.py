@@ -16,9 +16,12 @@ import psutil
 import pytest
 
 from sscl_geo.errors import SsclGeoError
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.runtime.work import Machines
+from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.ingest import IngestRequest, ingest
+from sscl_geo.stages.labels import LabelsRequest, make_labels
 
 Content = Callable[[AnyLocation], dict[str, bytes]]
 
@@ -27,7 +30,12 @@ LIVES = 4
 
 # Children come from a server that has imported everything, so that a life is short.
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["sscl_geo.stages.ingest", "sscl_geo.runtime.executors.serial"])
+SPAWN.set_forkserver_preload(
+    [
+        *("sscl_geo.stages.ingest", "sscl_geo.runtime.executors.serial"),
+        *("sscl_geo.stages.labels", "sscl_geo.stages.baseline"),
+    ]
+)
 
 
 def run(request: IngestRequest, out: AnyLocation, machines: Machines) -> None:
@@ -96,6 +104,57 @@ def test_a_driver_killed_at_random_moments_that_writes_to_a_bucket(
     assert kills >= 1
     tally["kills of a driver"] += kills
     assert content(out) == content(alone.cube)
+
+
+def make(cube: Path, labels: LabelsRequest | Path, out: Path) -> None:
+    """Make labels, or a forest's map."""
+    with contextlib.suppress(SsclGeoError):
+        if isinstance(labels, LabelsRequest):
+            make_labels(labels, out)
+        else:
+            make_baseline(cube, labels, out, ForestRequest(trees=5))
+
+
+@pytest.fixture(params=["labels", "forest"])
+def taught(
+    request: pytest.FixtureRequest, world: Any, learned: Any, dfc2020: Legend
+) -> LabelsRequest | Path:
+    """Labels that are asked for, or those that a forest learns."""
+    if request.param == "labels":
+        return LabelsRequest(cube=learned.cube, source=world.truth, legend=dfc2020)
+    return Path(learned.labels)
+
+
+def test_labels_and_forests_killed_at_random_moments(
+    taught: LabelsRequest | Path,
+    learned: Any,
+    tmp_path: Path,
+    content: Content,
+    tally: Counter[str],
+) -> None:
+    def life(out: Path) -> Any:
+        started = SPAWN.Process(target=make, args=(learned.cube, taught, out))
+        started.start()
+        return started
+
+    # The first life of all starts the server.
+    life(tmp_path / "warm.zarr").join()
+    begun = time.monotonic()
+    life(tmp_path / "alone.zarr").join()
+    seconds, kills, number = time.monotonic() - begun, 0, 0
+    while kills < LIVES:
+        rng, out = random.Random(number), tmp_path / f"{number}.zarr"  # noqa: S311
+        for _ in range(LIVES):
+            one = life(out)
+            one.join(rng.uniform(0.2, 0.9) * seconds)
+            kills += one.is_alive()
+            one.kill()
+            one.join()
+        life(out).join()
+        assert content(out) == content(tmp_path / "alone.zarr")
+        number += 1
+        assert number <= LIVES, "the machine is too quick for the moments"
+    tally["kills of a driver"] += kills
 
 
 class Cluster(NamedTuple):

@@ -11,7 +11,8 @@ import rasterio
 import xarray
 
 from sscl_geo.demo.items import CRS, ground_transform
-from sscl_geo.errors import HolesError, InvalidInputError, NoSceneError
+from sscl_geo.demo.serve import served
+from sscl_geo.errors import CatalogError, HolesError, InvalidInputError, NoSceneError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.maps import map_layout
@@ -124,6 +125,20 @@ def test_labels_of_a_catalogue_s_layer_are_those_of_its_raster(
         for path in (learned.labels, tmp_path / "labels.zarr")
     )
     assert np.array_equal(by_file, by_layer)
+
+
+def test_a_layer_is_searched_once(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    with served(world.catalog) as urls:
+        layer = LayerSource(layer="land-cover", catalog=source(urls.api))
+        request = LabelsRequest(cube=learned.cube, source=layer, legend=dfc2020)
+        assert make_labels(request, tmp_path / "labels.zarr").summary.now == 4
+    # Its server has gone.
+    assert make_labels(request, tmp_path / "labels.zarr").summary.now == 0
+    assert resume(tmp_path / "labels.zarr", Machines()).now == 0
+    with pytest.raises(CatalogError, match="cannot be searched"):
+        make_labels(request, tmp_path / "others.zarr")
 
 
 def test_a_layer_that_is_not_there_is_told(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:
