@@ -38,7 +38,10 @@ def ingest(
         typer.Option(help=f"{shipped_names('catalogs')}, STAC API URL, or static catalog.json."),
     ] = "planetary-computer",
     profile: Annotated[
-        str | None, typer.Option(help="Profile (name or YAML) for a URL or catalog.json.")
+        str | None,
+        typer.Option(
+            help=f"Profile for a URL or catalog.json: {shipped_names('catalogs')}, or a YAML file."
+        ),
     ] = None,
     period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
     sensors: Annotated[

@@ -102,7 +102,7 @@ def test_commands_say_which_part_is_missing(tmp_path: Path) -> None:
 def test_an_address_that_cannot_hold_what_is_made_is_refused() -> None:
     done = run("sscl_geo.ingest", "--bbox", *BOX, *DATES, "--out", "https://bucket/cube.zarr")
     assert_one_line(done, "https://bucket/cube.zarr", "s3://")
-    words = ("--cube", "s3://bucket/cube.zarr", "--out", "s3://bucket/encoder")
+    words = ("--cube", "s3://bucket/c.zarr", "--out", "s3://bucket/encoder", "--study", "demo")
     assert_one_line(run("sscl_geo.cli", "pretrain", *words), "a model bundle is kept on a disk")
 
 

@@ -20,7 +20,7 @@ from sscl_geo.cli.options import (
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse, read_yaml
 from sscl_geo.io.location import local_path, location
-from sscl_geo.plugins import shipped_file
+from sscl_geo.plugins import shipped_file, shipped_names
 from sscl_geo.runtime.work import Machines
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def _study(name: str, seed: int | None) -> "Study":
 def pretrain(
     cube: ImageryOption,
     out: OutOption,
+    study: StudyOption,
     part: PartOption = None,
-    study: StudyOption = "letter",
     seed: SeedOption = None,
     ranks: RanksOption = 0,
     ray: RayOption = None,
@@ -67,6 +67,7 @@ def pretrain(
 def finetune(
     cube: ImageryOption,
     out: OutOption,
+    study: StudyOption,
     labels: Annotated[
         list[str] | None,
         typer.Option(help="Labels of each cube, in the same order; chips bring their own."),
@@ -90,7 +91,6 @@ def finetune(
     encoder: Annotated[
         str | None, typer.Option(help="Encoder; none starts from random weights.")
     ] = None,
-    study: StudyOption = "letter",
     seed: SeedOption = None,
     ranks: RanksOption = 0,
     ray: RayOption = None,
@@ -158,7 +158,10 @@ def ensemble(
 
 @app.command()
 def experiment(
-    experiment: Annotated[str, typer.Argument(help="Experiment (name or YAML).")],
+    experiment: Annotated[
+        str,
+        typer.Argument(help=f"Matrix: {shipped_names('workflows/experiments')}, or a YAML file."),
+    ],
     chips: Annotated[str, typer.Option(help="A store of labelled chips.")],
     out: OutOption,
     judged: Annotated[

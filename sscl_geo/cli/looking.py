@@ -12,6 +12,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import location
+from sscl_geo.plugins import shipped_names
 
 app = typer.Typer()
 
@@ -93,7 +94,9 @@ def serve(
 @catalog_app.command()
 def check(
     items: Annotated[Path, typer.Argument(help="STAC items: FeatureCollection, list or one item.")],
-    profile: Annotated[str, typer.Option(help="Profile (name or YAML).")] = "generic",
+    profile: Annotated[
+        str, typer.Option(help=f"Profile: {shipped_names('catalogs')}, or a YAML file.")
+    ] = "generic",
 ) -> None:
     """Tell for each item, as a line of JSON, whether it would be used or why not."""
     import json

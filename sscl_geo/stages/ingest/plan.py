@@ -10,7 +10,7 @@ from functools import partial
 from pydantic import Field
 
 from sscl_geo import plugins
-from sscl_geo.errors import NoSceneError, PlanConflictError
+from sscl_geo.errors import InvalidInputError, NoSceneError, PlanConflictError
 from sscl_geo.frozen import Frozen, digest
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.boxes import Boxes
@@ -33,6 +33,7 @@ from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
 from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
 
 VERSION = 3
+SENSORS = "sscl_geo.sensors"
 SHOWN_REFUSALS = 5
 MARGIN_M = 2000
 """Metres beyond a tile from which masks and weights of its pixels may come."""
@@ -172,7 +173,10 @@ class Footprints:
 
 def _sensor(name: str, source: Source) -> Sensor:
     """Return a sensor with those of its bands that the catalogue has."""
-    sensor: Sensor = plugins.find("sscl_geo.sensors", name).SENSOR
+    if name not in plugins.names(SENSORS):
+        known = ", ".join(source.profile.sensors)
+        raise InvalidInputError(f"--sensors {name}: no such sensor; the catalogue has {known}")
+    sensor: Sensor = plugins.find(SENSORS, name).SENSOR
     place = source.profile.sensors.get(name)
     if place is None:
         return sensor
