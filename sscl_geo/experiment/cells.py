@@ -1,6 +1,5 @@
 """The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -263,11 +262,7 @@ def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[P
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
     yield from _mapped(segmenter.eval(), job)
-    # A folder that is half deleted, with no card, would be taken for another's.
-    gone = out.with_name(f".{out.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    out.rename(gone)
-    shutil.rmtree(gone)
+    Disk().delete(str(out))
 
 
 def _mapped(segmenter: Segmenter, job: Job) -> Iterator[Probabilities]:

@@ -9,7 +9,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.classical import VERSION as CLASSICAL_VERSION
 from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
 from sscl_geo.frozen import Frozen, digest, parse
-from sscl_geo.learn.init import settled
+from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
 from sscl_geo.stages.finetune import VERSION as FINETUNE_VERSION
 from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
@@ -215,7 +215,7 @@ _NO_INFLUENCE = {"about", "published", "study", "draw", "of", "ensemble", "label
 
 def _told(study: Study) -> dict[str, JsonValue]:
     """Return a study as data, with the digests of the files that it names."""
-    return settled(study).model_dump(mode="json")
+    return named(settled(study)).model_dump(mode="json")
 
 
 def _network(study: Study) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ def cut(geometry: BaseGeometry) -> MultiPolygon:
     Args:
         geometry: Polygons within longitudes -180..180, of edges that are short on the ground.
     """
-    parts = (part for part in shapely.get_parts(geometry) if isinstance(part, Polygon))
+    parts = (part for part in _flat(geometry) if isinstance(part, Polygon))
     return MultiPolygon(
         [piece for part in parts for piece in (halves(part) if jumps(part) else (part,))]
     )
@@ -42,9 +42,14 @@ def halves(polygon: Polygon) -> Iterator[Polygon]:
     yield from polygons(shapely.transform(west, lambda xy: xy - turn))
 
 
+def _flat(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
+    """Yield the single parts of a geometry, whose parts may have parts."""
+    yield from shapely.get_parts(shapely.get_parts(geometry))
+
+
 def polygons(geometry: BaseGeometry) -> Iterator[Polygon]:
     """Yield the polygons of a geometry, made valid, that have ground."""
     valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-    for part in shapely.get_parts(valid):
+    for part in _flat(valid):
         if isinstance(part, Polygon) and not part.is_empty:
             yield part

@@ -62,7 +62,11 @@ class Disk:
         """Delete a file, or a folder with all that it holds; nothing happens if it is absent."""
         path = Path(key)
         if path.is_dir():
-            shutil.rmtree(path)
+            # Under its own name it would be half a folder for a while, and after a kill for ever;
+            # the next command that makes a store here deletes what is called so.
+            gone = path.with_name(f".{path.name}.{uuid.uuid4().hex}.pending")
+            path.rename(gone)
+            shutil.rmtree(gone)
         else:
             path.unlink(missing_ok=True)
 

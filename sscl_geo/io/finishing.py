@@ -10,7 +10,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import finish_levels, write_coverage
-from sscl_geo.io.plan import Plan
+from sscl_geo.io.plan import Plan, read_plan
 from sscl_geo.io.publish.classes import publish_landcover
 from sscl_geo.io.publish.cog import cog_path, cog_paths
 from sscl_geo.io.store import Store
@@ -39,12 +39,27 @@ def begin_map(
         InvalidInputError: The path has no place beside it, or something else stands there.
         PlanConflictError: Another command made, or is making, a store there.
     """
+    if read_plan(out) is None:
+        check_free(out, grids, beside)
+    return Store.begun(out, plan, layout, tables)
+
+
+def check_free(out: AnyLocation, grids: tuple[Grid, ...], beside: Iterable[Location] = ()) -> None:
+    """Let a map begin only where nothing beside it would be replaced.
+
+    Raises:
+        InvalidInputError: The path has no place beside it, or a file stands there.
+    """
     if out.suffix != ".zarr":
         raise InvalidInputError(
             f"--out {out}: must end in .zarr, so that files of its name, such as its COG, can "
             "stand beside it"
         )
-    return Store.begun(out, plan, layout, tables, (*cog_paths(out, grids), *beside))
+    for file in (*cog_paths(out, grids), *beside):
+        if file.exists():
+            raise InvalidInputError(
+                f"{file} exists and would be replaced; move it, or choose another --out"
+            )
 
 
 def finish_map(

@@ -1,14 +1,17 @@
 """Reference labels of any source on the pixels of a grid."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import geopandas
 import numpy as np
+import pandas as pd
 import rasterio
 import rasterio.features
 import shapely
+from affine import Affine
 from jaxtyping import Shaped
 from pandas.api.types import is_numeric_dtype
 
@@ -20,6 +23,9 @@ from sscl_geo.io.layers import LayerItem
 from sscl_geo.io.profile import Profile
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import signer
+
+PART_PX = 512
+"""Most pixels along a side of what is read of a file at a time."""
 
 RASTERS = (".tif", ".tiff")
 VECTORS = (".gpkg", ".geojson", ".fgb", ".shp")
@@ -46,7 +52,27 @@ class RasterLabels:
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
         with GeoTiffReader(signer("none")) as reader:
-            return reader.read(self._path, block, 0, "classes")
+            # In parts: of a finer file many pixels lie under each, and a pixel is the same in any.
+            rows = [
+                np.hstack([reader.read(self._path, part, 0, "classes") for part in parts])
+                for parts in _parts(block)
+            ]
+        return np.vstack(rows)
+
+
+def _parts(block: Block) -> Iterator[list[Block]]:
+    """Yield the parts of a block, a row of them at a time."""
+    for top in range(0, block.height, PART_PX):
+        height = min(PART_PX, block.height - top)
+        yield [
+            Block(
+                block.crs,
+                block.transform @ Affine.translation(left, top),
+                height,
+                min(PART_PX, block.width - left),
+            )
+            for left in range(0, block.width, PART_PX)
+        ]
 
 
 class LayerLabels:
@@ -91,15 +117,19 @@ class VectorLabels:
             raise InvalidInputError(f"{path} has no column {column!r} of class numbers; {told}")
         if frame.crs is None:
             raise InvalidInputError(f"{path}: has no CRS; write one into it, such as in QGIS")
-        if not is_numeric_dtype(frame[column].dtype) or (frame[column] % 1 != 0).any():
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame[column][numbers % 1 != 0]
+        if len(wrong) or not is_numeric_dtype(frame[column].dtype):
+            found = f" and not {wrong.iloc[0]}" if len(wrong) else ""
             raise InvalidInputError(
                 f"{path}: column {column!r} must hold whole numbers, the sources of the legend's "
-                f"classes, and holds such as {frame[column].iloc[0]!r}; name another with --column"
+                f"classes{found}; name another with --column"
             )
         self._path = path
         self._frame = frame
         self._values = frame[column].to_numpy().astype(int)
-        self._local: tuple[str, np.ndarray, shapely.STRtree] | None = None
+        self._local: dict[str, tuple[np.ndarray, shapely.STRtree]] = {}
+        self._lock = threading.Lock()
 
     def on(self, block: Block) -> Shaped[np.ndarray, "y x"]:
         """Return the labels of a block's pixels, 0 where there is none."""
@@ -119,10 +149,11 @@ class VectorLabels:
 
     def _in(self, crs: str) -> tuple[np.ndarray, shapely.STRtree]:
         """Return the polygons in a CRS and an index of them, made once for all tiles of a zone."""
-        if self._local is None or self._local[0] != crs:
-            shapes = self._frame.geometry.to_crs(crs).to_numpy()
-            self._local = crs, shapes, shapely.STRtree(shapes)
-        return self._local[1:]
+        with self._lock:
+            if crs not in self._local:
+                shapes = self._frame.geometry.to_crs(crs).to_numpy()
+                self._local = {crs: (shapes, shapely.STRtree(shapes))}
+            return self._local[crs]
 
 
 def _check_georeferenced(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Zarr stores that are made whole, written tile by tile, and know the plan that made them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from types import EllipsisType
@@ -16,7 +16,7 @@ from sscl_geo.geo.grid import Window
 from sscl_geo.io.arrays import check_array
 from sscl_geo.io.client import reached
 from sscl_geo.io.layout import Layout
-from sscl_geo.io.location import AnyLocation, Location, location
+from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.making import making
 from sscl_geo.io.plan import CLAIM, PLAN, Plan, articled, read_plan
 from sscl_geo.io.skeleton import documents
@@ -93,7 +93,6 @@ class Store:
         plan: Plan,
         layout: Layout,
         tables: Mapping[str, bytes],
-        beside: Iterable[Location] = (),
     ) -> "Store":
         """Open the store that the same plan began; where nothing stands, create it.
 
@@ -102,21 +101,15 @@ class Store:
             plan: Its plan.
             layout: Its groups and arrays.
             tables: Documents beside the arrays, by file name, of a new store.
-            beside: Files that it will write beside itself; of a new store, none may exist.
 
         Raises:
-            InvalidInputError: Something else stands there, or such a file would be replaced.
+            InvalidInputError: Something else stands there.
             PlanConflictError: Another command made, or is making, a store there.
         """
         existing = read_plan(path)
         if existing is not None:
             existing.check(plan, path)
             return cls(path, existing)
-        for file in beside:
-            if file.exists():
-                raise InvalidInputError(
-                    f"{file} exists and would be replaced; move it, or choose another --out"
-                )
         return cls.create(path, plan, layout, tables)
 
     def array(self, path: str) -> ZarrArray:

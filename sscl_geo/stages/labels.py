@@ -92,6 +92,7 @@ class Job(Frozen):
 
     Attributes:
         out: Where the labels are, for any process.
+        identity: Digest of the source's content.
         file: Absolute path of the source; None for the rasters that the store lists.
         column: Column of polygons' class numbers.
         told: What the user calls the source.
@@ -99,6 +100,7 @@ class Job(Frozen):
     """
 
     out: Location
+    identity: str
     file: Path | None
     column: str
     told: str
@@ -119,7 +121,7 @@ def make_labels(
 ) -> Labelled:
     """Write labels on a cube's pixels, or finish labels that were begun.
 
-    Nothing stays at `out` if every tile failed or nothing is labelled.
+    Nothing new stays at `out` if no tile has a label.
 
     Raises:
         InvalidInputError: The source cannot be read, or does not meet the cube.
@@ -129,17 +131,20 @@ def make_labels(
     cube, inputs = Cube.open(request.cube), request.resolve()
     _check_sources(request.legend)
     layout = labels_layout(cube.spec.grids, request.legend, {"title": "Reference labels"})
+    is_new = read_plan(out) is None
     if isinstance(inputs.source, LayerSource):
-        file, identity = None, inputs.source.digest
-        tables = {RASTERS: _rasters(inputs.source, cube, out).model_dump_json().encode()}
+        rasters = _rasters(inputs.source, cube, out)
+        file, identity, asked = None, rasters.digest, inputs.source.digest
+        tables = {RASTERS: rasters.model_dump_json().encode()}
     else:
         file, tables = inputs.source, {}
         label_source(file, request.column)
-        identity = sha256_of(*source_files(file))
-    store = Store.begun(out, _plan(request, cube, identity), layout, tables)
+        asked = identity = sha256_of(*source_files(file))
+    store = Store.begun(out, _plan(request, cube, asked, identity), layout, tables)
     store.put(SOURCES, inputs.model_dump_json(include={"cube", "source"}).encode())
     job = Job(
         out=store.path.resolve(),
+        identity=identity,
         file=file,
         column=request.column,
         told=_told(request.source),
@@ -154,9 +159,13 @@ def make_labels(
     )
     try:
         summary = execute(stage, journal(out), machines, "labels")
-    except HolesError:
-        if not Ledger(journal(out)).finished:
+    except (HolesError, InvalidInputError) as error:
+        states = {outcome.status for outcome in Ledger(journal(out)).outcomes.values()}
+        if is_new and "done" not in states:
             store.path.delete()
+        elif isinstance(error, HolesError):
+            told = "a source or legend that is mended makes other labels; choose another --out"
+            raise HolesError(f"{error}\n  {told}") from None
         raise
     return Labelled(summary, _share(Ledger(journal(out))))
 
@@ -224,7 +233,6 @@ def _kept(out: Location) -> Rasters:
 
 def _publish(store: Store, job: Job, cube: Cube, outcomes: Sequence[Outcome]) -> None:
     if all(outcome.status == "empty" for outcome in outcomes):
-        store.path.delete()
         raise InvalidInputError(
             f"{job.told} has no label on the pixels of {cube.path}; check that both cover the same "
             "place"
@@ -268,7 +276,7 @@ def _days_off(item: LayerItem, day: date) -> int:
     return max((item.datetime.date() - day).days, (day - item.end.date()).days, 0)
 
 
-def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
+def _plan(request: LabelsRequest, cube: Cube, asked: str, identity: str) -> Plan:
     arguments = request.model_dump(mode="json", exclude={"cube", "source"})
     return Plan(
         kind="labels",
@@ -276,11 +284,12 @@ def _plan(request: LabelsRequest, cube: Cube, identity: str) -> Plan:
         arguments={
             **arguments,
             "cube": cube.store.plan.digest,
-            "source": identity,
+            "source": asked,
         },
         content={
             "grids": [grid.model_dump(mode="json") for grid in cube.spec.grids],
             "legend": request.legend.model_dump(mode="json"),
+            "source": identity,
         },
     )
 

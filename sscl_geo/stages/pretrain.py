@@ -22,7 +22,7 @@ from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import Field
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.fit import Phase, fit
-from sscl_geo.learn.init import initialise, settled
+from sscl_geo.learn.init import initialise, named, settled
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.patches import DrawSpec, Patches
@@ -168,7 +168,7 @@ def _task(pretext: PretextStudy, encoder: Encoder) -> nn.Module:
 def _plan(imagery: Sequence[Imagery], study: Study) -> Plan:
     arguments: dict[str, JsonValue] = {
         "imagery": identities(imagery),
-        "study": study.model_dump(mode="json", exclude={"finetune"}),
+        "study": named(study).model_dump(mode="json", exclude={"finetune"}),
     }
     return Plan(kind="encoder", stage_version=VERSION, arguments=arguments)
 
@@ -182,7 +182,7 @@ def _bundle(job: _Job, state: State) -> Bundle:
             "halo": job.request.study.halo,
             "training": {
                 "imagery": [selection.path.name for selection in job.request.imagery],
-                "init": job.request.study.init.model_dump(mode="json"),
+                "init": named(job.request.study).init.model_dump(mode="json"),
                 "pretexts": [p.model_dump(mode="json") for p in job.request.study.pretexts],
                 "seed": job.request.study.seed,
             },

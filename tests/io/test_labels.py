@@ -12,6 +12,8 @@ from shapely.geometry import Polygon, box
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Block
 from sscl_geo.io.labels import label_source
+from sscl_geo.io.readers.geotiff import GeoTiffReader
+from sscl_geo.io.signing import signer
 
 CRS = "EPSG:32633"
 LEFT, TOP = 500040.0, 5800020.0
@@ -131,6 +133,19 @@ def test_whole_numbers_that_a_program_keeps_as_decimals_are_whole(tmp_path: Path
     found = [label_source(path, "klass").on(BLOCK) for path in (whole, decimal)]
     assert found[0].any()
     assert np.array_equal(found[0], found[1])
+
+
+def test_a_raster_of_fine_pixels_is_read_in_parts_to_the_same_classes(tmp_path: Path) -> None:
+    path = tmp_path / "fine.tif"
+    values = np.random.default_rng(0).integers(1, 9, (1300, 1300)).astype(np.uint8)
+    form = {"driver": "GTiff", "width": 1300, "height": 1300, "count": 1, "dtype": "uint8"}
+    ground = Affine(5, 0, LEFT, 0, -5, TOP)
+    with rasterio.open(path, "w", **form, crs=CRS, transform=ground) as file:
+        file.write(values, 1)
+    block = Block(CRS, Affine(10, 0, LEFT, 0, -10, TOP), 650, 650)
+    with GeoTiffReader(signer("none")) as reader:
+        whole = reader.read(str(path), block, 0, "classes")
+    assert np.array_equal(label_source(path, "unused").on(block), whole)
 
 
 def test_polygons_without_a_crs_are_refused(tmp_path: Path) -> None:

@@ -33,6 +33,16 @@ def test_a_region_of_a_projection_over_the_antimeridian_is_the_one_that_was_draw
     assert square_km(area) == pytest.approx(300 * 200 - 20 * 10, rel=0.01)
 
 
+def test_no_part_of_a_region_is_lost_however_it_is_drawn(tmp_path: Path) -> None:
+    spike = [(0, 0), (9000, 9000), (9000, 0), (0, 9000), (0, 0), (0, -9000), (0, 0)]
+    west, south = 500_000, 5_800_000
+    bow_tie = shapely.Polygon([(x + west, y + south) for x, y in spike])
+    square = shapely.box(west + 20_000, south, west + 25_000, south + 5000)
+    path = tmp_path / "spike.gpkg"
+    geopandas.GeoDataFrame(geometry=[bow_tie, square], crs="EPSG:32633").to_file(path)
+    assert square_km(read_region(path)) == pytest.approx(81 / 2 + 25, rel=0.01)
+
+
 def test_long_edges_of_a_projection_stay_straight_in_it(tmp_path: Path) -> None:
     west, south, east, north = 3_000_000, 2_000_000, 5_500_000, 4_500_000
     area = region(tmp_path / "europe.gpkg", shapely.box(west, south, east, north), "EPSG:3035")

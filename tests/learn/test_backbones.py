@@ -1,5 +1,6 @@
 """Every backbone: a map that sees the whole input, at the size it says; and ImageNet's weights."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +12,14 @@ from torch import nn
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.learn.init import initialise
+from sscl_geo.learn.init import initialise, named, settled
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.resnet import ResNet
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.study import Study
 from sscl_geo.learn.tuning import prepare_inference
 
 BACKBONES = "sscl_geo.learn.backbones"
@@ -135,6 +138,24 @@ def test_weights_of_a_torch_that_did_not_count_batches_are_the_same(
 def test_unifeat_without_a_feature_extractor_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"features\.layers 0 has none"):
         unifeat.build(encoder(18), unifeat.Settings())
+
+
+def test_a_study_knows_its_weights_by_what_they_are_wherever_they_stand(
+    weights: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copy(weights, tmp_path / weights.name)
+    told = []
+    for path in (weights, moved):
+        init = {"name": "imagenet", "settings": {"weights": str(path)}}
+        study = read_yaml(Study, plugins.shipped("workflows/studies") / "demo.yaml")
+        whole = settled(study.replace(init=init))
+        assert whole.init.settings["weights"] == str(Path(path).resolve())
+        told.append(named(whole))
+    assert told[0] == told[1]
+    assert str(tmp_path) not in told[1].model_dump_json()
+    (tmp_path / weights.name).write_bytes(b"other")
+    with pytest.raises(InvalidInputError, match="has the sha256"):
+        settled(whole)
 
 
 def test_weights_of_another_network_or_no_weights_are_refused(

@@ -18,6 +18,7 @@ import pytest
 from sscl_geo.errors import SsclGeoError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.tables import TILES
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.ingest import IngestRequest, ingest
@@ -142,6 +143,7 @@ def test_labels_and_forests_killed_at_random_moments(
     begun = time.monotonic()
     life(tmp_path / "alone.zarr").join()
     seconds, kills, number = time.monotonic() - begun, 0, 0
+    assert TILES in content(tmp_path / "alone.zarr")
     while kills < LIVES:
         rng, out = random.Random(number), tmp_path / f"{number}.zarr"  # noqa: S311
         for _ in range(LIVES):

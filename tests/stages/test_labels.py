@@ -12,7 +12,13 @@ import xarray
 
 from sscl_geo.demo.items import CRS, ground_transform
 from sscl_geo.demo.serve import served
-from sscl_geo.errors import CatalogError, HolesError, InvalidInputError, NoSceneError
+from sscl_geo.errors import (
+    CatalogError,
+    HolesError,
+    InvalidInputError,
+    NoSceneError,
+    PlanConflictError,
+)
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.maps import map_layout
@@ -62,6 +68,39 @@ def test_a_source_of_which_no_tile_can_be_labelled_leaves_nothing(
     with pytest.raises(HolesError, match="4 of 4 units failed"):
         make_labels(request, tmp_path / "labels.zarr")
     assert not (tmp_path / "labels.zarr").exists()
+
+
+def test_labels_of_a_file_that_was_mended_are_those_that_stand_in_it(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(world.truth, tmp_path / "truth.tif"))
+    request = LabelsRequest(cube=learned.cube, source=path, legend=dfc2020)
+    make_labels(request, tmp_path / "labels.zarr")
+    with rasterio.open(path) as file:
+        values, profile = file.read(1), file.profile
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.where(values == 10, 1, values), 1)
+    with pytest.raises(PlanConflictError, match="source is"):
+        make_labels(request, tmp_path / "labels.zarr")
+    shutil.rmtree(tmp_path / "labels.zarr")
+    make_labels(request, tmp_path / "labels.zarr")
+    found = xarray.open_zarr(tmp_path / "labels.zarr", group="epsg32633").labels.values
+    assert 10 in values
+    assert 10 not in found
+
+
+def test_labels_that_were_made_stay_when_their_repair_fails(
+    world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
+) -> None:
+    path, out = Path(shutil.copy(world.truth, tmp_path / "truth.tif")), tmp_path / "labels.zarr"
+    make_labels(LabelsRequest(cube=learned.cube, source=path, legend=dfc2020), out)
+    shutil.rmtree(out / "epsg32633/labels/c")
+    with pytest.raises(HolesError, match="units failed"):
+        verify(out)
+    path.unlink()
+    with pytest.raises(InvalidInputError, match="no such file"):
+        resume(out, Machines())
+    assert (out / "plan.json").exists()
 
 
 def test_a_source_value_of_zero_is_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ def settled(study: Study) -> Study:
     return study.replace(init={"name": init.name, "settings": found.model_dump(mode="json")})
 
 
+def named(study: Study) -> Study:
+    """Return a settled study whose init names its files by name and digest, wherever they stand."""
+    plugin: Any = plugins.find(__name__, study.init.name)
+    kind: type[Frozen] = plugin.Settings
+    found: Frozen = plugin.name(parse(kind, study.init.settings, "settings of init"))
+    return study.replace(init={"name": study.init.name, "settings": found.model_dump(mode="json")})
+
+
 def initialise(encoder: Encoder, name: str, settings: Mapping[str, JsonValue]) -> None:
     """Set an encoder's weights by an init plugin.
 

@@ -51,6 +51,11 @@ def settle(settings: Settings) -> Settings:
     return Settings(weights=path, sha256=found)
 
 
+def name(settings: Settings) -> Settings:
+    """Return settings that say which file it is, and not where."""
+    return settings.replace(weights=settings.weights.name)
+
+
 def prepare(encoder: Encoder, settings: Settings) -> None:
     """Put the weights into an encoder's ResNet.
 

@@ -13,5 +13,10 @@ def settle(settings: Settings) -> Settings:
     return settings
 
 
+def name(settings: Settings) -> Settings:
+    """Return the settings."""
+    return settings
+
+
 def prepare(encoder: Encoder, settings: Settings) -> None:
     """Leave the weights as they were drawn."""

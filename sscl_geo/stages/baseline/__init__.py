@@ -17,7 +17,7 @@ from sscl_geo.errors import ReadError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes, Cube
-from sscl_geo.io.finishing import begin_map, finish_map
+from sscl_geo.io.finishing import begin_map, check_free, finish_map
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import (
@@ -43,8 +43,8 @@ FOREST = "forest.pickle"
 BYTES_PER_CLASS, BYTES_PER_PIXEL = 16, 28
 """Most bytes of a tile's layers and of what they are made of, per pixel."""
 
-FOREST_COPIES = 3
-"""A forest in memory, as bytes, and while it is read."""
+FOREST_COPIES = 2
+"""A forest, and the bytes that it is made of."""
 
 
 class Job(Frozen):
@@ -93,6 +93,7 @@ def make_baseline(
     is_whole = _is_whole(out, plan, cube)
     # Before there is a store, so that labels that teach nothing leave none.
     forest = b"" if is_whole else pickle.dumps(learned(described, labels).set_params(n_jobs=1))
+    size, sha256 = len(forest), hashlib.sha256(forest).hexdigest()
     extra = (SECOND, MARGIN, *([PROBABILITY] if request.has_probabilities else []))
     layout = map_layout(
         cube.spec.grids, labels.legend, {"title": "Land cover by a random forest"}, extra
@@ -102,18 +103,20 @@ def make_baseline(
     store.put(SOURCES, json.dumps(sources).encode())
     if not is_whole:
         store.put(FOREST, forest)
+    # The workers may need its room.
+    del forest
     job = Job(
         cube=cube.path.resolve(),
         out=store.path.resolve(),
         request=request,
-        forest=hashlib.sha256(forest).hexdigest(),
+        forest=sha256,
     )
     stage = Stage(
         plan=partial(tile_units, cube.spec.grids),
         prepare=store.sweep,
         run=partial(map_unit, job),
         publish=partial(_publish, store, cube, labels.legend),
-        memory=partial(_unit_bytes, described, labels.legend, len(forest)),
+        memory=partial(_unit_bytes, described, labels.legend, size),
     )
     return execute(stage, journal(out), machines, "baseline")
 
@@ -162,8 +165,10 @@ def _forest(out: Location, sha256: str) -> RandomForestClassifier:
 
 
 def _is_whole(out: AnyLocation, plan: Plan, cube: Cube) -> bool:
+    """Whether all tiles are mapped; of a map that is not begun, whether it can be is checked."""
     existing = read_plan(out)
     if existing is None:
+        check_free(out, cube.spec.grids)
         return False
     existing.check(plan, out)
     return Ledger(journal(out)).finished >= {unit.key for unit in tile_units(cube.spec.grids)}

@@ -23,8 +23,8 @@ ROWS = 256
 ALIGNMENT = 2
 """Pixels of 10 m in one of 20 m, at which what is read begins and ends."""
 
-MOST_PIXELS = 500_000
-"""Labelled pixels of all tiles that a forest learns from; two hundred trees on them hold 4 GB."""
+MOST_PIXELS = 250_000
+"""Labelled pixels of all tiles that a forest learns from; two hundred trees on them hold 2 GB."""
 
 COPIES = 3
 """Arrays of a strip's features that are held at a time."""

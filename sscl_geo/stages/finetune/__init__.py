@@ -20,7 +20,7 @@ from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.checkpoint import State, from_bytes
-from sscl_geo.learn.init import settled
+from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import Ranks
@@ -112,9 +112,13 @@ def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle 
             "validation_labels": _digests(request.validation_labels),
             "encoder": None if encoder is None else encoder.weights_sha256,
             "network": None if encoder is None else digest(encoder.network),
-            "study": request.study.model_dump(mode="json", exclude={"pretexts"}),
+            "study": _named(request).model_dump(mode="json", exclude={"pretexts"}),
         },
     )
+
+
+def _named(request: FinetuneRequest) -> Study:
+    return named(request.study) if request.encoder is None else request.study
 
 
 def _digests(labels: Sequence[Location]) -> list[JsonValue]:
@@ -137,7 +141,7 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
                 "validation_labels": [path.name for path in job.request.validation_labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],
                 "encoder_sha256": None if encoder is None else encoder.weights_sha256,
-                "init": None if encoder else study.init.model_dump(mode="json"),
+                "init": None if encoder else named(study).init.model_dump(mode="json"),
                 "finetune": study.finetune.model_dump(mode="json"),
                 "seed": study.seed,
             },
