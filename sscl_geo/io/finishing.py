@@ -50,16 +50,25 @@ def check_free(out: AnyLocation, grids: tuple[Grid, ...], beside: Iterable[Locat
     Raises:
         InvalidInputError: The path has no place beside it, or a file stands there.
     """
-    if out.suffix != ".zarr":
-        raise InvalidInputError(
-            f"--out {out}: must end in .zarr, so that files of its name, such as its COG, can "
-            "stand beside it"
-        )
+    check_name(out)
     for file in (*cog_paths(out, grids), *beside):
         if file.exists():
             raise InvalidInputError(
                 f"{file} exists and would be replaced; move it, or choose another --out"
             )
+
+
+def check_name(out: AnyLocation) -> None:
+    """Let a map have only a path beside which files of its name can stand.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    if out.suffix != ".zarr":
+        raise InvalidInputError(
+            f"--out {out}: must end in .zarr, so that files of its name, such as its COG, can "
+            "stand beside it"
+        )
 
 
 def finish_map(

@@ -66,6 +66,7 @@ def test_an_ensemble_is_calibrated_as_a_model_is(
 
 def test_a_seed_below_zero_is_told_in_one_line(learned: Any, tmp_path: Path) -> None:
     words = ["finetune", "--cube", str(learned.cube), "--seed", "-1", "--out", str(tmp_path / "m")]
+    words += ["--study", "demo"]
     command = [sys.executable, "-m", "sscl_geo.cli", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2

@@ -127,7 +127,7 @@ def test_a_bundle_holds_what_it_was_trained_with(learned: Any) -> None:
 
 
 def test_another_study_on_the_same_folder_is_refused(learned: Any, tiny_study: Study) -> None:
-    with pytest.raises(PlanConflictError, match="study is"):
+    with pytest.raises(PlanConflictError, match=r"study\.seed is 3 there and 4 here"):
         pretrain(
             PretrainRequest(imagery=(learned.cube,), study=tiny_study.replace(seed=4)),
             learned.encoder,

@@ -150,7 +150,8 @@ def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
 
 
 def test_a_part_of_no_validation_is_refused(tmp_path: Path) -> None:
-    words = ["finetune", "--cube", "c.zarr", "--out", str(tmp_path / "m"), "--validation-part", "x"]
+    words = ["finetune", "--cube", "c.zarr", "--out", str(tmp_path / "m"), "--study", "demo"]
+    words += ["--validation-part", "x"]
     with pytest.raises(InvalidInputError, match=r"--validation-part: .* give that too"):
         CliRunner().invoke(app, words, catch_exceptions=False)
 

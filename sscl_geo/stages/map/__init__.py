@@ -13,7 +13,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import Bundle, read_card
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.fields import check_stored_alike
-from sscl_geo.io.finishing import begin_map, finish_map
+from sscl_geo.io.finishing import begin_map, check_name, finish_map
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation, local_path
 from sscl_geo.io.maps import map_layout
@@ -55,6 +55,7 @@ def make_map(
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
+    check_name(out)
     if machines.address is None:
         inference.check()
     source, bundle = Cube.open(cube), read_card(model)
