@@ -199,8 +199,3 @@ def _check_whole(store: Store) -> None:
 
 def _pixels(grid: Grid) -> tuple[str, tuple[int, int], tuple[int, int]]:
     return grid.crs, grid.origin, grid.shape
-
-
-def whole(grid: Grid) -> Window:
-    """Return all pixels of a grid."""
-    return Window(0, 0, *grid.shape)

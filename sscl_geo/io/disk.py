@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zarr.abc.store import Store as ZarrStore
@@ -66,7 +66,8 @@ class Disk:
             # the next command that makes a store here deletes what is called so.
             gone = path.with_name(f".{path.name}.{uuid.uuid4().hex}.pending")
             path.rename(gone)
-            shutil.rmtree(gone)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(gone)
         else:
             path.unlink(missing_ok=True)
 

@@ -78,6 +78,13 @@ def read_plan(place: AnyLocation) -> Plan | None:
     return parse(Plan, fields, str(store / PLAN))
 
 
+def asked_of(place: AnyLocation, kind: type[Frozen]) -> dict[str, JsonValue]:
+    """Return what was asked for of a store, as far as a kind of request has fields for it."""
+    plan = read_plan(place)
+    known = {} if plan is None else plan.arguments
+    return {name: value for name, value in known.items() if name in kind.model_fields}
+
+
 def sources_of(place: AnyLocation) -> Mapping[str, JsonValue]:
     """Return what a store tells of its inputs.
 

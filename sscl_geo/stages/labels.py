@@ -22,7 +22,7 @@ from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_fi
 from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location, location
-from sscl_geo.io.plan import SOURCES, Plan, read_plan, sources_of
+from sscl_geo.io.plan import SOURCES, Plan, asked_of, read_plan, sources_of
 from sscl_geo.io.profile import Profile, Source
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
@@ -187,10 +187,8 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         PlanConflictError: It has changed.
         HolesError: Tiles failed.
     """
-    plan = read_plan(out)
-    known = {} if plan is None else plan.arguments
-    told = {name: value for name, value in known.items() if name in LabelsRequest.model_fields}
-    request = parse(LabelsRequest, {**told, **sources_of(out)}, f"{out}")
+    fields = {**asked_of(out, LabelsRequest), **sources_of(out)}
+    request = parse(LabelsRequest, fields, str(out))
     return make_labels(request, out, machines).summary
 
 

@@ -1,5 +1,6 @@
 """Labels: what does not fit is told, and nothing half-written stays."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,15 +93,20 @@ def test_labels_of_a_file_that_was_mended_are_those_that_stand_in_it(
 def test_labels_that_were_made_stay_when_their_repair_fails(
     world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
 ) -> None:
-    path, out = Path(shutil.copy(world.truth, tmp_path / "truth.tif")), tmp_path / "labels.zarr"
-    make_labels(LabelsRequest(cube=learned.cube, source=path, legend=dfc2020), out)
-    shutil.rmtree(out / "epsg32633/labels/c")
-    with pytest.raises(HolesError, match="units failed"):
-        verify(out)
-    path.unlink()
-    with pytest.raises(InvalidInputError, match="no such file"):
-        resume(out, Machines())
+    out = Path(shutil.copytree(learned.labels, tmp_path / "labels.zarr"))
+    for line in (out / "ledger.jsonl").read_text().splitlines():
+        failed = {"key": json.loads(line)["key"], "status": "failed", "cause": "the test"}
+        with (out / "ledger.jsonl").open("a") as file:
+            file.write(json.dumps(failed) + "\n")
+    # No worker has room for a unit, so that none is done; of new labels nothing would stay.
+    crowded = Machines(executor="dask", workers=10**7)
+    with pytest.raises(InvalidInputError, match="one unit needs up to"):
+        resume(out, crowded)
     assert (out / "plan.json").exists()
+    request = LabelsRequest(cube=learned.cube, source=world.truth, legend=dfc2020)
+    with pytest.raises(InvalidInputError, match="one unit needs up to"):
+        make_labels(request, tmp_path / "new.zarr", crowded)
+    assert not (tmp_path / "new.zarr").exists()
 
 
 def test_a_source_value_of_zero_is_refused(learned: Any, dfc2020: Legend, tmp_path: Path) -> None:

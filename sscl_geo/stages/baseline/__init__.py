@@ -14,7 +14,7 @@ import sklearn
 from sklearn.ensemble import RandomForestClassifier
 
 from sscl_geo.errors import ReadError
-from sscl_geo.frozen import Frozen
+from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.finishing import begin_map, check_free, finish_map
@@ -28,7 +28,7 @@ from sscl_geo.io.maps import (
     map_layout,
     write_layers,
 )
-from sscl_geo.io.plan import SOURCES, Plan, read_plan, read_sources
+from sscl_geo.io.plan import SOURCES, Plan, asked_of, read_plan, read_sources
 from sscl_geo.io.store import Store
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
@@ -129,11 +129,9 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         PlanConflictError: It has changed.
         HolesError: Tiles failed.
     """
-    plan = read_plan(out)
-    known = {} if plan is None else plan.arguments
-    told = {name: value for name, value in known.items() if name in ForestRequest.model_fields}
+    request = parse(ForestRequest, asked_of(out, ForestRequest), str(out))
     cube, labels = read_sources(out, "cube", "labels")
-    return make_baseline(cube, labels, out, ForestRequest.model_validate(told), machines)
+    return make_baseline(cube, labels, out, request, machines)
 
 
 def map_unit(job: Job, unit: TileUnit) -> Evidence:
