@@ -18,7 +18,7 @@ NEEDS = {
     "sscl_geo.ops.despeckle": ("despeckle",),
     "sscl_geo.io.chipsets": ("chip_source",),
     "sscl_geo.learn.backbones": ("build",),
-    "sscl_geo.learn.init": ("Settings", "prepare"),
+    "sscl_geo.learn.init": ("Settings", "settle", "name", "prepare"),
     "sscl_geo.learn.pretext": ("Settings", "build"),
     "sscl_geo.runtime.executors": ("execute",),
     "sscl_geo.runtime.gangs": ("run", "session"),
