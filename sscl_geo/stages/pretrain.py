@@ -78,7 +78,9 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     checked_lattice(study.window, study.halo)
     _check(study, ranks)
     sources = [opened(selection) for selection in request.imagery]
-    chosen_bands(sources[0], study.periods, study.inputs)
+    names = [band.name for band in chosen_bands(sources[0], study.periods, study.inputs)]
+    for source in sources:
+        source.wanted(names)
     began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
         _clear(out)

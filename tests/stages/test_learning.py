@@ -135,6 +135,17 @@ def test_another_study_on_the_same_folder_is_refused(learned: Any, tiny_study: S
         )
 
 
+def test_a_study_of_other_periods_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    thirds = tiny_study.replace(periods=3)
+    with pytest.raises(InvalidInputError, match="has 2 periods, not a multiple of the 3"):
+        pretrain(PretrainRequest(imagery=(learned.cube,), study=thirds), tmp_path / "e", Ranks())
+    with pytest.raises(InvalidInputError, match="has 2 periods, not a multiple of the 3"):
+        finetune(request(learned, thirds, encoder=None), tmp_path / "m", Ranks())
+    assert not list(tmp_path.iterdir())
+
+
 def test_as_many_labels_as_cubes_are_needed(
     learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:

@@ -66,7 +66,10 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     bands = (
         chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
     )
-    check_validation(request, imagery, legend, [band.name for band in bands])
+    names = [band.name for band in bands]
+    for one in imagery:
+        one.wanted(names)
+    check_validation(request, imagery, legend, names)
     check_numbers(
         request, ranks, has_masks=study.has_masks if network is None else network.has_masks
     )
