@@ -9,7 +9,6 @@ from sscl_geo.cli.options import (
     CubeOption,
     DaskOption,
     ExecutorOption,
-    LegendOption,
     OutOption,
     WorkersOption,
 )
@@ -37,8 +36,14 @@ def labels(
         str,
         typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
     ],
-    legend: LegendOption,
     out: OutOption,
+    legend: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Legend: {shipped_names('catalogs/legends')}, or a YAML file. Default, of "
+            "stac:LAYER alone: the one that the catalogue's profile names for it."
+        ),
+    ] = None,
     column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
     bbox: Annotated[
         tuple[float, float, float, float] | None,
@@ -57,7 +62,7 @@ def labels(
 ) -> None:
     """Put reference labels on a cube's pixels."""
     from sscl_geo.io.profile import source as catalog_source
-    from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels
+    from sscl_geo.stages.labels import LabelsRequest, LayerSource, legend_of, make_labels
 
     if not source.startswith(LAYER) and (catalog or profile or datetime):
         raise InvalidInputError(
@@ -66,6 +71,8 @@ def labels(
         )
     if profile and not catalog:
         raise InvalidInputError("--profile: is of --catalog; give both, or neither")
+    if not source.startswith(LAYER) and legend is None:
+        raise InvalidInputError("--legend: a file does not say what its numbers mean; give one")
     layer = LayerSource(
         layer=source.removeprefix(LAYER),
         catalog=catalog_source(catalog, profile) if catalog else None,
@@ -75,7 +82,7 @@ def labels(
     request = LabelsRequest(
         cube=location(cube),
         source=layer if source.startswith(LAYER) else Path(source),
-        legend=_legend(legend),
+        legend=legend_of(layer, location(cube)) if legend is None else _legend(legend),
         column=column,
         bbox=None if bbox is None else checked_bbox(*bbox),
     )

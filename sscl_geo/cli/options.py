@@ -13,9 +13,6 @@ PartOption = Annotated[
     str | None, typer.Option(help="Take only chips of this part of their set, such as train.")
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
-LegendOption = Annotated[
-    str, typer.Option(help=f"Legend: {shipped_names('catalogs/legends')}, or a YAML file.")
-]
 BUNDLE = "a model bundle"
 
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]

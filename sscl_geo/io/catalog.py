@@ -149,7 +149,7 @@ def _by_pixels(
 
     def judge(scene: Scene) -> Scene | Refusal:
         try:
-            return witnessed(scene, place.offset_rule(scene.collection), sign, place.nodata)
+            return witnessed(scene, place.offset_rule(scene.collection), sign)
         except (CatalogError, UntrustedHrefError) as error:
             return Refusal(scene.id, str(error))
         except ReadError as error:

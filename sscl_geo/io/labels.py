@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import geopandas
 import numpy as np
 import pandas as pd
 import rasterio
@@ -23,12 +22,12 @@ from sscl_geo.io.layers import LayerItem
 from sscl_geo.io.profile import Profile
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import signer
+from sscl_geo.io.vectors import STARTS, read_vector
 
 PART_PX = 512
 """Most pixels along a side of what is read of a file at a time."""
 
 RASTERS = (".tif", ".tiff")
-VECTORS = (".gpkg", ".geojson", ".fgb", ".shp")
 
 
 @runtime_checkable
@@ -105,18 +104,16 @@ class VectorLabels:
     """Polygons with a class number; a pixel belongs to the polygon that holds its centre.
 
     Args:
-        path: A vector file that GDAL reads.
+        path: A vector file that `read_vector` reads.
         column: Column of the class numbers; where polygons overlap, the last one counts.
     """
 
     def __init__(self, path: Path, column: str) -> None:
-        frame = geopandas.read_file(path)
+        frame = read_vector(path, f"--source {path}")
         if column not in frame.columns:
             known = ", ".join(str(name) for name in frame.columns if name != "geometry")
             told = f"name one of {known} with --column" if known else "it has none; add one"
             raise InvalidInputError(f"{path} has no column {column!r} of class numbers; {told}")
-        if frame.crs is None:
-            raise InvalidInputError(f"{path}: has no CRS; write one into it, such as in QGIS")
         numbers = pd.to_numeric(frame[column], errors="coerce")
         wrong = frame[column][numbers % 1 != 0]
         if len(wrong) or not is_numeric_dtype(frame[column].dtype):
@@ -178,18 +175,14 @@ def label_source(path: Path, column: str) -> LabelSource:
     Raises:
         InvalidInputError: The file is absent, of an unknown kind, or cannot be read.
     """
+    told, suffix = f"--source {path}", path.suffix.lower()
+    kinds = ", ".join((*RASTERS, *STARTS))
     if not path.is_file():
-        message = (
-            f"--source {path}: no such file; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
-        )
-        raise InvalidInputError(message)
-    with readable(f"--source {path}"):
-        if path.suffix.lower() in RASTERS:
-            _check_georeferenced(path)
-            return RasterLabels(path)
-        if path.suffix.lower() in VECTORS:
+        raise InvalidInputError(f"{told}: no such file; give a GeoTIFF or a vector file ({kinds})")
+    if suffix not in (*RASTERS, *STARTS):
+        raise InvalidInputError(f"{told}: unknown kind; give a GeoTIFF or a vector file ({kinds})")
+    with readable(told):
+        if suffix in STARTS:
             return VectorLabels(path, column)
-    message = (
-        f"--source {path}: unknown kind; give a GeoTIFF or a vector file ({', '.join(VECTORS)})"
-    )
-    raise InvalidInputError(message)
+        _check_georeferenced(path)
+        return RasterLabels(path)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import geopandas
 import numpy as np
-import pyogrio
 import rasterio.features
 import shapely
 from jaxtyping import Bool, Float64
@@ -14,20 +13,11 @@ from pyproj import CRS
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
-from sscl_geo.errors import InvalidInputError, readable
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.ground import DEGREES, transformer
 from sscl_geo.geo.surface import EARTH, SQUARE_METRES
-
-STARTS: Final = {
-    ".gpkg": b"SQLite format 3\0",
-    ".geojson": b"{",
-    ".json": b"{",
-    ".fgb": b"fgb\x03",
-    ".shp": b"\0\0\x27\x0a",
-    ".parquet": b"PAR1",
-}
-"""How files of each kind begin: by its content a file may be a VRT, which names other files."""
+from sscl_geo.io.vectors import read_vector
 
 _STEP_DEGREES, _STEP_METRES = 0.01, 1000.0
 """Edges are cut into pieces of this length before they are carried to another CRS, where they bend:
@@ -54,7 +44,7 @@ class Polygons:
     """Polygons of any CRS, joined where their names are equal; they may overlap.
 
     Args:
-        path: GeoPackage, GeoJSON, FlatGeobuf, shapefile or GeoParquet with one layer of polygons.
+        path: A vector file that `read_vector` reads.
         column: Column of their names.
         option: Names the file in errors, such as `--zones`.
 
@@ -68,7 +58,7 @@ class Polygons:
     """
 
     def __init__(self, path: Path, column: str, option: str) -> None:
-        frame = _checked(_read(path, f"{option} {path}"), column, f"{option} {path}")
+        frame = _checked(read_vector(path, f"{option} {path}"), column, f"{option} {path}")
         self._crs = CRS.from_user_input(frame.crs)
         step = _STEP_DEGREES
         if not self._crs.is_geographic:
@@ -107,40 +97,11 @@ class Polygons:
         return self._local[1], self._local[2]
 
 
-def _read(path: Path, told: str) -> geopandas.GeoDataFrame:
-    kinds = ", ".join(STARTS)
-    if not path.is_file():
-        raise InvalidInputError(f"{told}: no such file; give a vector file ({kinds})")
-    if path.suffix.lower() not in STARTS:
-        raise InvalidInputError(f"{told}: unknown kind; give a vector file ({kinds})")
-    start = STARTS[path.suffix.lower()]
-    with path.open("rb") as file:
-        head = file.read(1024).removeprefix(b"\xef\xbb\xbf")
-    if not (head.lstrip() if start == b"{" else head).startswith(start):
-        raise InvalidInputError(f"{told} cannot be read: it is no {path.suffix} file")
-    with readable(told):
-        if path.suffix.lower() == ".parquet":
-            return geopandas.read_parquet(path)
-        return geopandas.read_file(path, layer=_layer(path, told), force_2d=True)
-
-
-def _layer(path: Path, told: str) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if len(layers) != 1:
-        message = f"{told}: needs one layer of polygons, and has {', '.join(layers) or 'none'}"
-        raise InvalidInputError(message)
-    return layers[0]
-
-
 def _checked(frame: geopandas.GeoDataFrame, column: str, told: str) -> geopandas.GeoDataFrame:
     if column not in frame.columns or column == "geometry":
         known = ", ".join(str(name) for name in frame.columns if name != "geometry")
         raise InvalidInputError(
             f"{told} has no column {column!r}; name one of {known} with --column"
-        )
-    if frame.crs is None:
-        raise InvalidInputError(
-            f"{told}: has no CRS; write one into it, such as with ogr2ogr -a_srs"
         )
     if frame[column].isna().any():
         raise InvalidInputError(f"{told}: column {column!r} is empty in some rows; name them all")

@@ -40,7 +40,6 @@ class SensorSource(Frozen):
         media_types: Media types of assets that can be read; an asset of another type is refused.
         product_types: Values of STAC `sar:product_type` that are this sensor here; the sensor's own
             if empty. By it a catalogue's profile vouches for items that name another product.
-        nodata: Value of the files' pixels that have no data, for a file that does not say it.
         offset_witnesses: Metadata that tell the DN convention, for optical sensors.
         offset_rules: The rule of each collection that differs from `offset_witnesses`.
     """
@@ -50,7 +49,6 @@ class SensorSource(Frozen):
     mask: str | tuple[str, ...] | None = None
     media_types: tuple[str, ...] = GEOTIFF
     product_types: tuple[str, ...] = ()
-    nodata: float = 0
     offset_witnesses: tuple[Witness, ...] = ()
     offset_rules: dict[str, OffsetRule] = Field(default_factory=dict)
 
@@ -67,10 +65,10 @@ class Layer(Frozen):
         collection: STAC collection id.
         asset: Asset key of the raster.
         content: Whether its values are classes or measurements.
-        legend: Name of the shipped legend of its classes, where the collection fixes them.
+        legend: Name of the shipped legend of its classes, where the collection fixes them; labels
+            have it where no other is given.
         units: CF units of its measurements.
-        nodata: Value of pixels without data; None if every pixel has data.
-        licence: Licence of the layer.
+        license: Licence of the layer, for the labels made of it.
     """
 
     collection: str
@@ -78,8 +76,7 @@ class Layer(Frozen):
     content: Literal["classes", "continuous"]
     legend: str | None = None
     units: str | None = None
-    nodata: float | None = None
-    licence: str
+    license: str
 
 
 class Profile(Frozen):
@@ -96,7 +93,7 @@ class Profile(Frozen):
         buckets: Web address of each public bucket that items name as `s3://`.
         alternate: Which of an asset's alternate addresses (STAC alternate-assets extension) to
             take where it has one.
-        licence: Licence of the data, for the products made of them.
+        license: Licence of the data, for the products made of them.
         sensors: The catalogue's sensors by plugin name.
         layers: Its label and auxiliary layers by a name of ours.
     """
@@ -109,7 +106,7 @@ class Profile(Frozen):
     private_hosts: tuple[str, ...] = ()
     buckets: dict[str, str] = Field(default_factory=dict)
     alternate: str | None = None
-    licence: str = "Copernicus Sentinel data terms"
+    license: str = "Copernicus Sentinel data terms"
     sensors: dict[str, SensorSource]
     layers: dict[str, Layer] = Field(default_factory=dict)
 

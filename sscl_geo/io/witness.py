@@ -13,9 +13,10 @@ BANDS = ("B02", "B04", "B12")
 """Bands that are dark over water and vegetation, and bright over different other grounds."""
 
 LONGEST_PX = 512
+NODATA = 0
 
 
-def witnessed(scene: Scene, rule: OffsetRule, sign: Signer, nodata: float) -> Scene:
+def witnessed(scene: Scene, rule: OffsetRule, sign: Signer) -> Scene:
     """Return a scene whose DN convention its pixels have confirmed, corrected or left open.
 
     Reads one overview of at most `LONGEST_PX` pixels a side of each of `BANDS` that it has.
@@ -24,28 +25,24 @@ def witnessed(scene: Scene, rule: OffsetRule, sign: Signer, nodata: float) -> Sc
         scene: A scene decided by metadata.
         rule: What counts where metadata and pixels disagree.
         sign: Signs the addresses.
-        nodata: Value of pixels without data.
 
     Raises:
         CatalogError: Metadata and pixels contradict each other and the rule does not say who wins.
         ReadError: An overview cannot be read.
     """
     with GeoTiffReader(sign) as reader:
-        histograms = [
-            _histogram(reader, scene.href(band), nodata)
-            for band in BANDS
-            if band in dict(scene.hrefs)
-        ]
+        known = [band for band in BANDS if band in dict(scene.hrefs)]
+        histograms = [_histogram(reader, scene.href(band)) for band in known]
     before = OffsetDecision(scene.harmonise, scene.witness)
     after = confirm(before, pixels_say(histograms), rule.on_conflict)
     return scene.replace(**after._asdict())
 
 
-def _histogram(reader: GeoTiffReader, href: str, nodata: float) -> Histogram:
+def _histogram(reader: GeoTiffReader, href: str) -> Histogram:
     dn = reader.overview(href, LONGEST_PX)
     if not np.issubdtype(dn.dtype, np.integer):
         raise CatalogError(f"the pixels are {dn.dtype} numbers, not digital numbers")
-    valid = dn[dn != nodata]
+    valid = dn[dn != NODATA]
     return Histogram(
         np.bincount(valid[valid < HISTOGRAM_BINS], minlength=HISTOGRAM_BINS), valid.size
     )

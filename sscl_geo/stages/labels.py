@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sscl_geo.errors import HolesError, InvalidInputError, NoSceneError
-from sscl_geo.frozen import Frozen, parse, read_json
+from sscl_geo.frozen import Frozen, parse, read_json, read_yaml
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.ground import inside_bbox
@@ -23,9 +23,10 @@ from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.plan import SOURCES, Plan, asked_of, read_plan, sources_of
-from sscl_geo.io.profile import Profile, Source
+from sscl_geo.io.profile import Layer, Profile, Source
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.plugins import shipped_file
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
@@ -81,10 +82,12 @@ class Rasters(Frozen):
     Attributes:
         items: The rasters, the preferred first.
         profile: Their catalogue's, which says who signs their addresses.
+        license: Licence of the layer.
     """
 
     items: tuple[LayerItem, ...]
     profile: Profile
+    license: str
 
 
 class Job(Frozen):
@@ -130,16 +133,18 @@ def make_labels(
     """
     cube, inputs = Cube.open(request.cube), request.resolve()
     _check_sources(request.legend)
-    layout = labels_layout(cube.spec.grids, request.legend, {"title": "Reference labels"})
+    attributes = {"title": "Reference labels"}
     is_new = read_plan(out) is None
     if isinstance(inputs.source, LayerSource):
         rasters = _rasters(inputs.source, cube, out)
         file, identity, asked = None, rasters.digest, inputs.source.digest
         tables = {RASTERS: rasters.model_dump_json().encode()}
+        attributes["license"] = rasters.license
     else:
         file, tables = inputs.source, {}
         label_source(file, request.column)
         asked = identity = sha256_of(*source_files(file))
+    layout = labels_layout(cube.spec.grids, request.legend, attributes)
     store = Store.begun(out, _plan(request, cube, asked, identity), layout, tables)
     store.put(SOURCES, inputs.model_dump_json(include={"cube", "source"}).encode())
     job = Job(
@@ -168,6 +173,21 @@ def make_labels(
             raise HolesError(f"{error}\n  {told}") from None
         raise
     return Labelled(summary, _share(Ledger(journal(out))))
+
+
+def legend_of(wanted: LayerSource, cube: AnyLocation) -> Legend:
+    """Return the legend of a catalogue's layer, as its profile names it.
+
+    Raises:
+        InvalidInputError: There is no such layer of classes, or the profile names no legend.
+    """
+    _, layer = _layer(wanted, Cube.open(cube))
+    if layer.legend is None:
+        raise InvalidInputError(
+            f"--source stac:{wanted.layer}: its catalogue's profile does not say what its classes "
+            "are; give a --legend"
+        )
+    return read_yaml(Legend, shipped_file("catalogs/legends", layer.legend, "--legend"))
 
 
 def _check_sources(legend: Legend) -> None:
@@ -248,15 +268,9 @@ def _unit_bytes(cube: Cube) -> int:
 
 
 def _found(wanted: LayerSource, cube: Cube) -> Rasters:
-    made_by = cube.store.plan.arguments
-    catalog = wanted.catalog or Source.model_validate(made_by["source"])
-    area = Area.model_validate(made_by["area"])
+    area = Area.model_validate(cube.store.plan.arguments["area"])
     interval = parse_interval(wanted.datetime or EVER)
-    layer = named_layer(catalog, wanted.layer)
-    if layer.content != "classes":
-        raise InvalidInputError(
-            f"--source stac:{wanted.layer}: holds measurements ({layer.units}), not classes"
-        )
+    catalog, layer = _layer(wanted, cube)
     items = search_layer(catalog, layer, area.bbox, interval)
     if not items:
         raise NoSceneError(
@@ -266,7 +280,17 @@ def _found(wanted: LayerSource, cube: Cube) -> Rasters:
     first, last = cube.spec.periods[0].start, cube.spec.periods[-1].end
     middle = first + (last - first) / 2
     ranked = sorted(items, key=lambda item: (_days_off(item, middle), item.id))
-    return Rasters(items=tuple(ranked), profile=catalog.profile)
+    return Rasters(items=tuple(ranked), profile=catalog.profile, license=layer.license)
+
+
+def _layer(wanted: LayerSource, cube: Cube) -> tuple[Source, Layer]:
+    catalog = wanted.catalog or Source.model_validate(cube.store.plan.arguments["source"])
+    layer = named_layer(catalog, wanted.layer)
+    if layer.content != "classes":
+        raise InvalidInputError(
+            f"--source stac:{wanted.layer}: holds measurements ({layer.units}), not classes"
+        )
+    return catalog, layer
 
 
 def _days_off(item: LayerItem, day: date) -> int:

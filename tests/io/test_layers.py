@@ -17,7 +17,7 @@ ALWAYS = parse_interval("2020-01-01/2023-12-31")
 
 def with_land_cover(catalogue: Source) -> Source:
     layer = Layer(
-        collection="land-cover", asset="data", content="classes", licence="see the source"
+        collection="land-cover", asset="data", content="classes", license="see the source"
     )
     return catalogue.replace(profile=catalogue.profile.replace(layers={"land-cover": layer}))
 

@@ -53,7 +53,7 @@ def write(folder: Path, reflectance: dict[str, np.ndarray], added: int, said: in
 
 
 def asked(scene: Scene, rule: OffsetRule) -> Scene:
-    return witnessed(scene, rule, signer("none"), 0)
+    return witnessed(scene, rule, signer("none"))
 
 
 def test_a_granule_in_two_conventions_becomes_the_same_canonical_numbers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import xarray
 
+from sscl_geo import plugins
 from sscl_geo.demo.items import CRS, ground_transform
 from sscl_geo.demo.serve import served
 from sscl_geo.errors import (
@@ -20,6 +21,7 @@ from sscl_geo.errors import (
     NoSceneError,
     PlanConflictError,
 )
+from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.maps import map_layout
@@ -30,7 +32,7 @@ from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.evaluate import evaluate
-from sscl_geo.stages.labels import LabelsRequest, LayerSource, make_labels, resume
+from sscl_geo.stages.labels import LabelsRequest, LayerSource, legend_of, make_labels, resume
 from sscl_geo.stages.upkeep import status, verify
 from tests.drawn_maps import draw_map, drawn
 
@@ -170,6 +172,21 @@ def test_labels_of_a_catalogue_s_layer_are_those_of_its_raster(
         for path in (learned.labels, tmp_path / "labels.zarr")
     )
     assert np.array_equal(by_file, by_layer)
+    of_file, of_layer = (
+        xarray.open_zarr(path).attrs for path in (learned.labels, tmp_path / "labels.zarr")
+    )
+    assert of_layer["license"] == "as of the collection"
+    assert "license" not in of_file
+
+
+def test_a_layer_has_the_legend_that_its_catalogue_s_profile_names(learned: Any) -> None:
+    known = LayerSource(layer="worldcover", catalog=source("planetary-computer"))
+    shipped = plugins.shipped("catalogs") / "legends" / "worldcover.yaml"
+    assert legend_of(known, learned.cube) == read_yaml(Legend, shipped)
+    with pytest.raises(InvalidInputError, match="does not say what its classes are; give a --leg"):
+        legend_of(LayerSource(layer="land-cover"), learned.cube)
+    with pytest.raises(InvalidInputError, match="holds measurements"):
+        legend_of(known.replace(layer="cop-dem"), learned.cube)
 
 
 def test_a_layer_is_searched_once(

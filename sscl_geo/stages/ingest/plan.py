@@ -85,7 +85,7 @@ def create(request: IngestRequest, out: AnyLocation) -> Store:
     """
     kept, scenes = derived(request)
     plan = _plan(request).replace(content=kept.model_dump(mode="json"))
-    attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.licence}
+    attributes = {"title": "Sentinel-1/2 composites", "license": request.source.profile.license}
     layout = cube_layout(kept.spec, attributes)
     record = _record(request, kept.spec.sensors)
     return Store.create(out, plan, layout, {SCENES: scenes_table(scenes, record)})
