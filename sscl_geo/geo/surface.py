@@ -10,6 +10,9 @@ from sscl_geo.geo.grid import CHUNK_PX, GSD, Grid, Window
 from sscl_geo.geo.ground import DEGREES, transformer
 
 EARTH = Geod(ellps="WGS84")
+METRES_PER_DEGREE = 111_320.0
+"""Of longitude on the equator; of latitude within a percent."""
+
 SQUARE_METRES = 10_000.0
 """Square metres of a hectare."""
 

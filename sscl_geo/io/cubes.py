@@ -51,6 +51,21 @@ class Cube(NamedTuple):
         _check_whole(store)
         return cls(store.path, store, store.kept("spec", CubeSpec.model_validate))
 
+    @classmethod
+    def of_composites(cls, path: AnyLocation) -> "Cube":
+        """Open a cube that has no clouds, for what learns or maps.
+
+        Raises:
+            InvalidInputError: There is none at the path, it is unfinished, or it holds days.
+        """
+        cube = cls.open(path)
+        if cube.spec.is_daily:
+            raise InvalidInputError(
+                f"{path}: holds single days under their clouds; make composites of it with "
+                "`sscl-geo composite` first"
+            )
+        return cube
+
     @property
     def scenes(self) -> dict[str, bytes]:
         """The table of its scenes, for what is made of it; nothing if it has none."""

@@ -54,7 +54,7 @@ def opened(selection: Selection) -> Imagery:
     plan = read_plan(selection.path)
     if plan is not None and plan.kind == "chips":
         return Chips.open(selection.path, selection.samples)
-    return Cube.open(selection.path)
+    return Cube.of_composites(selection.path)
 
 
 def selected(path: str, part: str | None = None, option: str = "--part") -> Selection:

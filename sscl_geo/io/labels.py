@@ -22,7 +22,7 @@ from sscl_geo.io.layers import LayerItem
 from sscl_geo.io.profile import Profile
 from sscl_geo.io.readers.geotiff import GeoTiffReader
 from sscl_geo.io.signing import signer
-from sscl_geo.io.vectors import STARTS, read_vector
+from sscl_geo.io.vectors import STARTS, edge_of, read_vector
 
 PART_PX = 512
 """Most pixels along a side of what is read of a file at a time."""
@@ -123,7 +123,7 @@ class VectorLabels:
                 f"classes{found}; name another with --column"
             )
         self._path = path
-        self._frame = frame
+        self._frame = frame.set_geometry(frame.geometry.segmentize(edge_of(frame.crs)))
         self._values = frame[column].to_numpy().astype(int)
         self._local: dict[str, tuple[np.ndarray, shapely.STRtree]] = {}
         self._lock = threading.Lock()

@@ -1,5 +1,7 @@
 """Label and auxiliary rasters of a catalogue, such as WorldCover or a terrain model."""
 
+from datetime import UTC, datetime, time
+
 from pydantic import AwareDatetime
 
 from sscl_geo.errors import CatalogError, InvalidInputError
@@ -27,6 +29,13 @@ class LayerItem(Frozen):
     end: AwareDatetime
     bbox: BBox
     href: str
+
+    def meets(self, interval: Period) -> bool:
+        """Whether its time, which ends before `end`, has a moment within an interval."""
+        if self.datetime >= self.end:
+            return self.datetime in interval
+        begins_before = self.datetime.astimezone(UTC).date() < interval.end
+        return begins_before and self.end > datetime.combine(interval.start, time(), UTC)
 
 
 def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
@@ -61,7 +70,9 @@ def search_layer(
     """
     asked = query(source, (layer.collection,), (area,), interval).replace(step="P100Y")
     found = (to_layer(raw, layer, source) for raw in items(source, asked))
-    return tuple(sorted(found, key=lambda item: (item.datetime, item.id)))
+    # An API counts the moment after the last day in, at which the next year's raster begins.
+    kept = (item for item in found if item.meets(interval))
+    return tuple(sorted(kept, key=lambda item: (item.datetime, item.id)))
 
 
 def named_layer(source: Source, name: str) -> Layer:

@@ -17,11 +17,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Block, Grid, Window
 from sscl_geo.geo.ground import DEGREES, transformer
 from sscl_geo.geo.surface import EARTH, SQUARE_METRES
-from sscl_geo.io.vectors import read_vector
-
-_STEP_DEGREES, _STEP_METRES = 0.01, 1000.0
-"""Edges are cut into pieces of this length before they are carried to another CRS, where they bend:
-by centimetres between two points."""
+from sscl_geo.io.vectors import edge_of, read_vector
 
 _MARGIN = 0.05
 
@@ -60,13 +56,10 @@ class Polygons:
     def __init__(self, path: Path, column: str, option: str) -> None:
         frame = _checked(read_vector(path, f"{option} {path}"), column, f"{option} {path}")
         self._crs = CRS.from_user_input(frame.crs)
-        step = _STEP_DEGREES
-        if not self._crs.is_geographic:
-            step = _STEP_METRES / self._crs.axis_info[0].unit_conversion_factor
         joined = frame.dissolve(by=column, sort=False)
         self.names: tuple[str, ...] = tuple(str(name) for name in joined.index)
         _check_on_earth(joined.geometry.to_numpy(), self._crs, f"{option} {path}")
-        self._shapes = shapely.segmentize(joined.geometry.to_numpy(), step)
+        self._shapes = joined.geometry.segmentize(edge_of(self._crs)).to_numpy()
         self.hectares: Float64[np.ndarray, " zone"] = self._measured()
         self._local: tuple[object, np.ndarray, shapely.STRtree] | None = None
 
@@ -91,6 +84,8 @@ class Polygons:
         if self._local is None or self._local[0] != place:
             source = self._crs.to_wkt()
             near = shapely.intersection(self._shapes, _around(grid, source))
+            # What was cut off left a straight edge, which bends as others do.
+            near = shapely.segmentize(near, edge_of(self._crs))
             shapes = _valid(_carried(near, source, grid.crs))
             shapely.prepare(shapes)
             self._local = place, shapes, shapely.STRtree(shapes)

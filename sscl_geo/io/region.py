@@ -6,7 +6,7 @@ from sscl_geo.errors import readable
 from sscl_geo.geo.antimeridian import cut
 from sscl_geo.geo.area import Area, area_of_polygons
 from sscl_geo.geo.ground import DEGREES
-from sscl_geo.io.vectors import read_vector
+from sscl_geo.io.vectors import edge_of, read_vector
 
 LONGEST_EDGE = 10_000.0
 """Metres after which an edge gets a corner before it is carried to degrees, where it bends."""
@@ -24,6 +24,6 @@ def read_region(path: Path) -> Area:
     with readable(f"--region {path}"):
         whole = frame.geometry.make_valid()
         if frame.crs.is_projected:
-            bent = whole.segmentize(LONGEST_EDGE / frame.crs.axis_info[0].unit_conversion_factor)
+            bent = whole.segmentize(edge_of(frame.crs, LONGEST_EDGE))
             whole = bent.to_crs(DEGREES).map(cut)
         return area_of_polygons(whole.to_crs(DEGREES).union_all(), f"--region {path}")

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Final
 
 import geopandas
+import numpy as np
 import pyogrio
+import shapely
+from pyproj import CRS
 
 from sscl_geo.errors import InvalidInputError, readable
+from sscl_geo.geo.surface import METRES_PER_DEGREE
 
 KINDS: Final = (".parquet", ".gpkg")
 
@@ -21,6 +25,9 @@ STARTS: Final = {
 }
 """How files of each kind begin: by its content a file may be a VRT, which names other files."""
 
+EDGE_METRES = 1000.0
+_HALF_TURN = 180.0
+
 
 def read_vector(path: Path, told: str) -> geopandas.GeoDataFrame:
     """Return the one layer of a GeoPackage, GeoJSON, FlatGeobuf, shapefile or GeoParquet, in 2D.
@@ -30,8 +37,8 @@ def read_vector(path: Path, told: str) -> geopandas.GeoDataFrame:
         told: Names the file in errors, such as `--zones districts.gpkg`.
 
     Raises:
-        InvalidInputError: The file is absent, of another kind, unreadable, or has no CRS, no layer
-            or several.
+        InvalidInputError: The file is absent, of another kind, unreadable, has no CRS, no layer or
+            several, or an edge over more than half the world.
     """
     kinds = ", ".join(STARTS)
     if not path.is_file():
@@ -50,7 +57,34 @@ def read_vector(path: Path, told: str) -> geopandas.GeoDataFrame:
             frame = geopandas.read_file(path, layer=_layer(path, told), force_2d=True)
     if frame.crs is None:
         raise InvalidInputError(f"{told}: has no CRS; write one into it, such as in QGIS")
+    if frame.crs.is_geographic:
+        _check_edges(frame.geometry.to_numpy(), told)
     return frame
+
+
+def edge_of(crs: CRS, metres: float = EDGE_METRES) -> float:
+    """Return about a length in a CRS's units; an edge of 1 km bends by centimetres in another CRS.
+
+    Edges are straight in the file's CRS, and need corners so often before corners are carried over.
+    """
+    if crs.is_geographic:
+        return metres / METRES_PER_DEGREE
+    return metres / float(crs.axis_info[0].unit_conversion_factor)
+
+
+def _check_edges(shapes: np.ndarray, told: str) -> None:
+    """Check that no edge runs over the antimeridian, which nobody can tell from the long way."""
+    rings = shapely.get_rings(shapely.get_parts(shapely.get_parts(shapes)))
+    corners, ring = shapely.get_coordinates(rings, return_index=True)
+    steps = np.abs(np.diff(corners[:, 0]))
+    is_long = (steps > _HALF_TURN) & (steps < 2 * _HALF_TURN) & (np.diff(ring) == 0)
+    if is_long.any():
+        first = int(np.argmax(is_long))
+        west, east = corners[first : first + 2, 0]
+        raise InvalidInputError(
+            f"{told}: has an edge from longitude {west:g} to {east:g}; cut it at 180, such as with "
+            "`ogr2ogr -wrapdateline`, or, if it goes the long way, give it corners between"
+        )
 
 
 def _layer(path: Path, told: str) -> str:

@@ -11,10 +11,9 @@ from jaxtyping import Bool, Shaped
 from rasterio.enums import Resampling
 
 from sscl_geo.geo.grid import Block, Window
+from sscl_geo.geo.surface import METRES_PER_DEGREE
 from sscl_geo.io.cells import cells_of
 from sscl_geo.io.windows import read_padded
-
-METRES_PER_DEGREE = 111_320.0
 
 _COARSER = 1.5
 """A block whose pixels are this many times the source's is averaged instead of interpolated."""

@@ -67,12 +67,7 @@ def cut_chips(
             left.
         PlanConflictError: Another command made what stands at `out`.
     """
-    opened = Cube.open(cube)
-    if opened.spec.is_daily:
-        raise InvalidInputError(
-            f"{cube}: holds single days under their clouds; make composites of it with "
-            "`sscl-geo composite` first"
-        )
+    opened = Cube.of_composites(cube)
     reference = None if labels is None else Classes.open(labels, "labels")
     if reference is not None:
         reference.check_grids(opened.spec.grids, opened.path)

@@ -284,7 +284,8 @@ def _found(wanted: LayerSource, cube: Cube) -> Rasters:
 
 
 def _layer(wanted: LayerSource, cube: Cube) -> tuple[Source, Layer]:
-    catalog = wanted.catalog or Source.model_validate(cube.store.plan.arguments["source"])
+    made_of = cube.store.plan.arguments["source"]
+    catalog = wanted.catalog or parse(Source, made_of, f"{cube.path}: its catalogue")
     layer = named_layer(catalog, wanted.layer)
     if layer.content != "classes":
         raise InvalidInputError(

@@ -186,9 +186,9 @@ def test_a_chip_without_its_partner_is_named(copy: Path, dfc2020: Legend) -> Non
         sen12ms.chip_source(copy, dfc2020)
 
 
-def rewritten(path: Path, pixels: np.ndarray) -> None:
+def rewritten(path: Path, pixels: np.ndarray, compress: str = "deflate") -> None:
     with rasterio.open(path) as file:
-        profile = file.profile
+        profile = file.profile | {"compress": compress}
     path.chmod(0o644)
     with rasterio.open(path, "w", **profile) as file:
         file.write(pixels)
@@ -214,6 +214,20 @@ def test_a_label_out_of_the_legend_is_named_with_its_file(
     with pytest.raises(InvalidInputError, match=r"p1\.tif holds the values \[17\]"):
         write_chips(sen12ms.chip_source(copy, dfc2020), tmp_path / "dfc.zarr")
     assert not (tmp_path / "dfc.zarr").exists()
+
+
+def test_mended_labels_make_another_set(copy: Path, dfc2020: Legend, tmp_path: Path) -> None:
+    path = min(copy.rglob("*_dfc_*_p1.tif"))
+    with rasterio.open(path) as file:
+        pixels = file.read()
+    rewritten(path, pixels, compress="none")
+    before = path.stat().st_size
+    write_chips(sen12ms.chip_source(copy, dfc2020), tmp_path / "dfc.zarr")
+    pixels[0, 0, 0] = 1 + pixels[0, 0, 0] % 2
+    rewritten(path, pixels, compress="none")
+    assert path.stat().st_size == before
+    with pytest.raises(PlanConflictError, match="source is"):
+        write_chips(sen12ms.chip_source(copy, dfc2020), tmp_path / "dfc.zarr")
 
 
 def test_radar_that_is_not_finite_is_nodata_not_the_brightest_value(

@@ -52,6 +52,16 @@ def test_polygons_in_degrees_come_to_the_block(tmp_path: Path) -> None:
     assert np.array_equal(label_source(tmp_path / "degrees.geojson", "klass").on(BLOCK), expected())
 
 
+def test_the_edges_of_polygons_are_straight_in_their_file(tmp_path: Path) -> None:
+    # Degrees: the parallel of 52.35 from 5 to 25 E, which in UTM is no line between its ends.
+    frame = geopandas.GeoDataFrame({"klass": [4]}, geometry=[box(5, 52.35, 25, 60)], crs=4326)
+    frame.to_file(tmp_path / "wide.gpkg")
+    x, y = Transformer.from_crs(4326, CRS, always_xy=True).transform(15.0, 52.35)
+    north = Affine(10, 0, x - 60, 0, -10, y + 120)
+    found = label_source(tmp_path / "wide.gpkg", "klass").on(Block(CRS, north, 24, 12))
+    assert np.array_equal(found, np.repeat(np.where(np.arange(24) < 12, 4, 0)[:, None], 12, 1))
+
+
 def test_the_blocks_of_a_tile_join_without_a_seam(tmp_path: Path) -> None:
     labels = label_source(polygons(tmp_path / "labels.gpkg", klass=[4, 9]), "klass")
     parts = []

@@ -1,6 +1,7 @@
 """Label and auxiliary layers of real catalogues."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import parse_interval
-from sscl_geo.io.layers import named_layer, search_layer, to_layer
+from sscl_geo.io.layers import LayerItem, named_layer, search_layer, to_layer
 from sscl_geo.io.profile import Layer, Source, source
 
 CHILE = BBox(-74, -54, -66, -17)
@@ -31,6 +32,21 @@ def test_the_layer_of_a_place_is_found_on_disk_and_by_an_api(realdata: Path, rea
     assert [item.id for item in by_web] == ["LULC_433D_629L_3_1_2020"]
     assert Path(by_disk[0].href).is_file()
     assert by_web[0].href.endswith("LULC_433D_629L_3_1_2020/data.tif")
+
+
+def test_a_year_s_layer_is_not_taken_for_the_year_before() -> None:
+    def raster(year: int, *, ends_with_it: bool) -> LayerItem:
+        end = datetime(year + 1, 1, 1, tzinfo=UTC) - timedelta(seconds=ends_with_it)
+        start = datetime(year, 1, 1, tzinfo=UTC)
+        return LayerItem(id="a", datetime=start, end=end, bbox=CHILE, href="a.tif")
+
+    asked = parse_interval("2020-01-01/2020-12-31")
+    for ends_with_it in (True, False):
+        near = [raster(year, ends_with_it=ends_with_it) for year in (2019, 2020, 2021)]
+        assert [item.meets(asked) for item in near] == [False, True, False]
+    moment = near[1].replace(end=near[1].datetime)
+    assert moment.meets(asked)
+    assert not near[2].replace(end=near[2].datetime).meets(asked)
 
 
 def test_recorded_elevation_is_read_from_the_web(realdata: Path) -> None:

@@ -18,11 +18,13 @@ from shapely.geometry import Polygon, box
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
-from sscl_geo.geo.grid import Grid
+from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.surface import band_hectares
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.areas import class_hectares, zonal_hectares
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.polygons import Polygons
+from sscl_geo.io.region import read_region
 from sscl_geo.stages.areas import AreasRequest, measure_areas
 from tests.drawn_maps import draw_map, drawn
 
@@ -170,6 +172,33 @@ def test_long_edges_bend_as_the_ground_does(tmp_path: Path) -> None:
     found = zonal_hectares(Classes.open(path, "map"), Polygons(file, "name", "--zones"))
     rows = (small.origin[1] - y) // 10
     assert found[0, WATER] == pytest.approx(rows * 120 / 100, rel=0.02)
+
+
+def test_a_zone_that_reaches_far_beyond_a_grid_holds_all_of_it(tmp_path: Path) -> None:
+    wide = Grid(crs="EPSG:3035", origin=(2_500_080, 2_400_000), shape=(60, 400_020))
+    held = Polygons(
+        zones(tmp_path / "z.geojson", [box(-60, 5, 80, 80)], ["all"], "EPSG:4326"), "name", "--z"
+    )
+    for column in (0, 100_000, 200_000, 399_900):
+        window = Window(0, column, 60, 60)
+        (hold,) = held.on(wide, window)
+        assert hold.is_inside.all()
+        assert hold.is_inside.shape == (60, 60)
+
+
+def test_an_edge_over_the_antimeridian_is_refused_and_one_around_the_world_is_not(
+    tmp_path: Path,
+) -> None:
+    fiji = Polygon([(179.8, -17), (-179.8, -17), (-179.8, -16.6), (179.8, -16.6)])
+    file = zones(tmp_path / "z.geojson", [fiji], ["fiji"], "EPSG:4326")
+    with pytest.raises(InvalidInputError, match=r"longitude 179\.8 to -179\.8; cut it at 180"):
+        Polygons(file, "name", "--zones")
+    with pytest.raises(InvalidInputError, match="cut it at 180"):
+        read_region(file)
+    belt = zones(tmp_path / "b.geojson", [box(-180, -10, 180, 10)], ["belt"], "EPSG:4326")
+    assert Polygons(belt, "name", "--zones").hectares[0] == pytest.approx(
+        band_hectares(np.array([-10.0, 10.0]), 360)[0], rel=1e-4
+    )
 
 
 def test_a_zone_over_the_antimeridian_is_whole(tmp_path: Path) -> None:

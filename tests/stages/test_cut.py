@@ -14,12 +14,14 @@ from sscl_geo.experiment.spec import SplitSpec
 from sscl_geo.experiment.splits import split_chips
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.chips import Chips
-from sscl_geo.io.fields import selected
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.fields import opened, selected
 from sscl_geo.io.layout import labels_layout
+from sscl_geo.io.location import location
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.cut import CutSpec, cut_chips
 from tests.drawn_cubes import PERIODS, SENSORS, draw_cube
 
@@ -174,6 +176,10 @@ def test_cubes_and_labels_that_do_not_fit_are_refused(
     draw_cube(tmp_path / "days.zarr", (GRID,), BLIND, is_daily=True)
     with pytest.raises(InvalidInputError, match="make composites of it"):
         cut_chips(tmp_path / "days.zarr", stores[1], SPEC, out)
+    with pytest.raises(InvalidInputError, match="make composites of it"):
+        opened(Selection(path=location(tmp_path / "days.zarr")))
+    with pytest.raises(InvalidInputError, match="make composites of it"):
+        make_baseline(tmp_path / "days.zarr", stores[1], out, ForestRequest())
     write_labels(tmp_path / "shifted.zarr", (GRID.replace(origin=(500040, 5400000)),), dfc2020)
     with pytest.raises(InvalidInputError, match="lie on different grids"):
         cut_chips(stores[0], tmp_path / "shifted.zarr", SPEC, out)

@@ -105,7 +105,9 @@ def test_scenes_may_be_left_out_if_the_user_says_how_many(
     out = tmp_path / "cube.zarr"
     lenient = request_.replace(method=request_.method.replace(max_unreadable=1))
     road.files.become(Plan(share=1, faults=("404",), only=r"20240407.*33UVP.*B11\.tif"))
-    ingest(lenient, out, Machines())
+    with pytest.raises(HolesError, match="with --max-unreadable"):
+        ingest(request_, out, Machines())
+    assert ingest(lenient, out, Machines()).now == 1
     road.files.become(QUIET)
     outcomes = Ledger(journal(out)).outcomes
     (april,) = (o.evidence["unreadable"] for key, o in outcomes.items() if "04-01" in key)

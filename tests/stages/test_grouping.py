@@ -1,14 +1,16 @@
 """Which scenes make an observation, and which orbit a tile takes."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.period import Period
 from sscl_geo.geo.scene import Scene
+from sscl_geo.io.catalog import Found
 from sscl_geo.stages.ingest.grouping import (
     coverage,
     observations,
@@ -16,6 +18,7 @@ from sscl_geo.stages.ingest.grouping import (
     solar_day,
     solar_days,
 )
+from sscl_geo.stages.ingest.plan import of_days
 
 TILE = BBox(10, 50, 10.3, 50.2)
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2020, 3, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -84,6 +87,15 @@ def test_of_two_orbits_that_cover_alike_the_one_of_most_scenes_wins_then_the_fir
 def test_coverage_is_that_of_all_footprints_together(boxes: tuple[BBox, ...], share: float) -> None:
     scenes = [scene(str(n), WHEN, box) for n, box in enumerate(boxes)]
     assert coverage(scenes, TILE) == pytest.approx(share)
+
+
+def test_a_scene_over_the_date_line_is_of_the_days_of_both_sides() -> None:
+    over = scene("a", datetime(2024, 4, 30, 22, 30, tzinfo=UTC), BBox(179.4, -18, -179.6, -17))
+    days = {solar_day(over, longitude) for longitude in (179.4, -179.6)}
+    assert days == {date(2024, 5, 1), date(2024, 4, 30)}
+    for month, is_kept in ((3, False), (4, True), (5, True), (6, False)):
+        whole = Period(start=date(2024, month, 1), end=date(2024, month + 1, 1))
+        assert bool(of_days(Found((over,), ()), whole).scenes) is is_kept
 
 
 @given(st.lists(MOMENTS, min_size=1, max_size=9), st.floats(-179, 179), st.floats(0, 20))

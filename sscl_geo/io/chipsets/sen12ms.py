@@ -25,6 +25,7 @@ from sscl_geo.frozen import digest
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import ChipPixels, ChipSource
+from sscl_geo.io.disk import sha256_of
 
 OPTICAL = plugins.find("sscl_geo.sensors", "sentinel2_l1c").SENSOR
 RADAR = plugins.find("sscl_geo.sensors", "sentinel1_grd").SENSOR
@@ -90,7 +91,12 @@ def chip_source(path: Path, legend: Legend | None) -> ChipSource:
     spec = ChipsSpec(sensors=(OPTICAL, RADAR), count=len(files), side=side, gsd=GSD, legend=legend)
     if legend is not None:
         _check_labels(files, side, legend)
-    content = [[str(file.relative_to(path)), file.stat().st_size] for file in files]
+    content: list[list[object]] = [
+        [str(file.relative_to(path)), *(_beside(file, k).stat().st_size for k in ("s2", *wanted))]
+        for file in files
+    ]
+    # Labels may be mended without a change of size.
+    content += [] if legend is None else [[sha256_of(*(_beside(file, "dfc") for file in files))]]
     return _Directory(spec, chips, digest(content), files)
 
 

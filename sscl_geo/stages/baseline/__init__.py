@@ -87,7 +87,7 @@ def make_baseline(
         PlanConflictError: Another command made what stands at `out`.
         HolesError: Tiles failed.
     """
-    cube, labels = Cube.open(cube_path), Classes.open(labels_path, "labels")
+    cube, labels = Cube.of_composites(cube_path), Classes.open(labels_path, "labels")
     labels.check_grids(cube.spec.grids, cube_path)
     plan, described = _plan(cube, labels, request), Described(cube, request)
     is_whole = _is_whole(out, plan, cube)

@@ -20,6 +20,7 @@ from sscl_geo.geo.ground import tile_bbox
 from sscl_geo.geo.period import Period, parse_interval, split
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
+from sscl_geo.geo.surface import METRES_PER_DEGREE
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.catalog import Found, query, search
 from sscl_geo.io.layout import cube_layout
@@ -30,15 +31,14 @@ from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
 from sscl_geo.io.trust import redacted
 from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
-from sscl_geo.stages.ingest.request import DAILY, IngestRequest, IngestUnit
+from sscl_geo.stages.ingest.request import DAILY, TOLERANCE, IngestRequest, IngestUnit
 
-VERSION = 3
+VERSION = 4
 SENSORS = "sscl_geo.sensors"
 SHOWN_REFUSALS = 5
 MARGIN_M = 2000
 """Metres beyond a tile from which masks and weights of its pixels may come."""
 
-METRES_PER_DEGREE = 111_000
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +119,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
         )
         for sensor in sensors
     }
-    found = {name: _of_days(part, interval) for name, part in found.items()}
+    found = {name: of_days(part, interval) for name, part in found.items()}
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
     if is_daily:
@@ -205,6 +205,11 @@ def _is_within(scene: Scene, period: Period, box: BBox) -> bool:
     return period.start <= solar_day(scene, box.middle_longitude) < period.end
 
 
+def _has_day_within(scene: Scene, interval: Period) -> bool:
+    edges = (edge for part in scene.bbox.split() for edge in (part.west, part.east))
+    return any(interval.start <= solar_day(scene, edge) < interval.end for edge in edges)
+
+
 def padded(interval: Period) -> Period:
     """Return an interval with a day more on both sides: solar days begin and end elsewhere."""
     day = timedelta(days=1)
@@ -223,16 +228,17 @@ def _record(request: IngestRequest, sensors: tuple[Sensor, ...]) -> SearchRecord
 
 
 def _plan(request: IngestRequest) -> Plan:
-    return Plan(kind="cube", stage_version=VERSION, arguments=request.model_dump(mode="json"))
+    arguments = request.model_dump(mode="json", exclude=TOLERANCE)
+    return Plan(kind="cube", stage_version=VERSION, arguments=arguments)
 
 
 def _digest(scenes: tuple[Scene, ...]) -> str:
     return digest([scene.model_dump(mode="json") for scene in scenes])
 
 
-def _of_days(found: Found, interval: Period) -> Found:
-    """Keep the scenes of solar days within an interval."""
-    kept = (s for s in found.scenes if _is_within(s, interval, s.bbox))
+def of_days(found: Found, interval: Period) -> Found:
+    """Keep the scenes that are, somewhere, of a solar day within an interval."""
+    kept = (s for s in found.scenes if _has_day_within(s, interval))
     return found._replace(scenes=tuple(kept))
 
 

@@ -23,9 +23,9 @@ from sscl_geo.stages.ingest.composite import layers_of, write_layers
 from sscl_geo.stages.ingest.days import CubeDays
 from sscl_geo.stages.ingest.estimate import unit_bytes
 from sscl_geo.stages.ingest.plan import units
-from sscl_geo.stages.ingest.request import DAILY, IngestUnit, Method
+from sscl_geo.stages.ingest.request import DAILY, TOLERANCE, IngestUnit, Method
 
-VERSION = 1
+VERSION = 2
 
 
 class CompositeRequest(Frozen):
@@ -75,7 +75,7 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
         kind="cube",
         stage_version=VERSION,
         arguments={
-            **request.model_dump(mode="json", exclude={"cube"}),
+            **request.model_dump(mode="json", exclude={"cube": True, **TOLERANCE}),
             "cube": days.store.plan.digest,
             "source": days.store.plan.arguments["source"],
             "area": days.store.plan.arguments["area"],

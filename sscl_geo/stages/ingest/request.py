@@ -17,6 +17,10 @@ from sscl_geo.ops.swath import SwathSpec
 DAILY = "day"
 """The period of a cube that keeps every solar day unmasked, with its mask beside it."""
 
+TOLERANCE = {"method": {"max_unreadable"}}
+"""What a plan leaves out, so that a cube that was begun can be finished with more; each tile tells
+what it was made without."""
+
 
 class Method(Frozen):
     """How the scenes of a period become a composite.

@@ -58,7 +58,7 @@ def make_map(
     check_name(out)
     if machines.address is None:
         inference.check()
-    source, bundle = Cube.open(cube), read_card(model)
+    source, bundle = Cube.of_composites(cube), read_card(model)
     legend = _checked_legend(bundle, model)
     network = NetworkSpec.model_validate(bundle.network)
     source.wanted([band.name for band in network.bands], may_lack=network.has_masks)
