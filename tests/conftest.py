@@ -1,5 +1,6 @@
 """What all tests share: checked annotations, repeatable Hypothesis, real samples, servers."""
 
+import importlib
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from beartype import BeartypeConf, beartype
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
@@ -139,3 +141,16 @@ def _clear(scl: np.ndarray, opening: int = 2, dilation: int = 5) -> np.ndarray:
 @pytest.fixture(scope="session")
 def clear_oracle() -> Callable[..., np.ndarray]:
     return _clear
+
+
+@pytest.fixture(scope="session")
+def with_torchvision() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a module that imports torchvision, whose CUDA wheel registers no operators here."""
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            signature = f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor"
+            library.define(signature)  # type: ignore[no-untyped-call]
+    # The library must live as long as its operators are needed.
+    yield importlib.import_module
+    del library

@@ -16,6 +16,7 @@ from sscl_geo.cli.options import (
     RecomputeOption,
     SeedOption,
     StudyOption,
+    WorkersOption,
 )
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse, read_yaml
@@ -172,8 +173,11 @@ def experiment(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
     executor: Annotated[str, typer.Option(help="serial, dask or ray_tasks.")] = "ray_tasks",
-    workers: Annotated[int, typer.Option(help="Processes of a local cluster.")] = 2,
+    workers: WorkersOption = 2,
     ray: RayOption = None,
+    gpu: Annotated[
+        bool, typer.Option(help="A GPU for each cell that runs; Ray hands them out.")
+    ] = False,
 ) -> None:
     """Run a matrix of systems, labels and seeds, cell by cell, and write its tables."""
     from sscl_geo.experiment.matrix import Experiment
@@ -182,7 +186,9 @@ def experiment(
     whole = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
     matrix = whole.part(system or (), seeds)
     machines = parse(
-        Machines, {"executor": executor, "workers": workers, "address": ray}, "options"
+        Machines,
+        {"executor": executor, "workers": workers, "address": ray, "gpus": gpu},
+        "options",
     )
     folder = local_path(out, "an experiment")
     summary = run_experiment(matrix, location(chips), folder, machines, judged)

@@ -12,7 +12,7 @@ from jaxtyping import Float16, Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
-from sscl_geo.experiment.features import Arrays, bands_of, encoded, loaded, planes_of, tensors
+from sscl_geo.experiment.features import Arrays, bands_of, encoded, image_of, loaded, tensors
 from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.experiment.splits import subset
@@ -26,6 +26,7 @@ from sscl_geo.io.statistics import chosen_bands
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.learn.tuning import computes_bfloat16
 from sscl_geo.ops.assessment import Assessment, Tally
 from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
@@ -51,6 +52,7 @@ class Job(Frozen):
         train: Numbers of the chips that train.
         judged: Numbers of the chips that are judged on.
         out: Absolute folder of what is made.
+        gpus: Whether networks compute on a GPU.
     """
 
     experiment: Experiment
@@ -58,6 +60,12 @@ class Job(Frozen):
     train: tuple[int, ...]
     judged: tuple[int, ...]
     out: Path
+    gpus: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks compute."""
+        return torch.device("cuda" if self.gpus else "cpu")
 
     def encoder(self, system: str, seed: int) -> Path | None:
         """Return where the encoder is that a system starts from; None for one without."""
@@ -110,7 +118,7 @@ class CellUnit(Frozen):
 
 
 class MemberUnit(Frozen):
-    """What a member of an ensemble says, where its cell was done before it was one."""
+    """A cell that is computed again for an ensemble, as it was done before it was a member."""
 
     cell: CellUnit
 
@@ -126,14 +134,17 @@ Unit = EncoderUnit | CellUnit | MemberUnit
 def run_unit(job: Job, unit: Unit) -> Evidence:
     """Pretrain a system, or train and judge one.
 
-    One thread, so that many units share a machine and every result is the same bits.
+    One thread, so that many units share a machine, and every result is the same bits on machines
+    that have bfloat16, or have not; the evidence tells which, where a study's precision is `auto`.
     """
     torch.set_num_threads(1)
+    found: Evidence = {"has_bfloat16": computes_bfloat16(job.device)}
     if isinstance(unit, EncoderUnit):
-        return _pretrained(job, unit)
+        return found | _pretrained(job, unit)
     if isinstance(unit, MemberUnit):
-        return {"chips": sum(1 for _ in _storing(job, unit.cell))}
-    return {"assessment": _judged(job, unit).model_dump_json(exclude={"scores": {"legend"}})}
+        return found | {"chips": sum(1 for _ in _storing(job, unit.cell))}
+    told = _judged(job, unit).model_dump_json(exclude={"scores": {"legend"}})
+    return found | {"assessment": told}
 
 
 def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
@@ -141,7 +152,7 @@ def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
         imagery=(Selection(path=job.chips, samples=job.train),),
         study=job.experiment.study_of(unit.system, unit.seed),
     )
-    bundle = pretrain(request, job.out / unit.key, Ranks())
+    bundle = pretrain(request, job.out / unit.key, Ranks(gpus=job.gpus))
     found = _detail(job, job.out / unit.key)
     return {
         "weights": bundle.weights_sha256,
@@ -152,11 +163,11 @@ def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
 
 def _detail(job: Job, path: Path) -> Detail:
     """Return the mean detail of an encoder's last maps on some chips that it is judged on."""
-    encoder = loaded(path)
+    encoder = loaded(path, job.device)
     encode = partial(encoded, encoder=encoder, spec=None)
     names = [band.name for band in encoder.spec.bands]
     shown = [
-        detail(encode(arrays), planes_of(arrays))
+        detail(encode(arrays), image_of(arrays, encoder))
         for arrays, _ in _chips(job, job.judged[:SHOWN], names)
     ]
     gradient, frequency = np.mean(shown, axis=0).tolist()
@@ -258,10 +269,10 @@ def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[P
         # As an encoder's: no system sees better scaled bands than another.
         statistics=everything,
     )
-    bundle = finetune(request, out, Ranks())
+    bundle = finetune(request, out, Ranks(gpus=job.gpus))
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
-    yield from _mapped(segmenter.eval(), job)
+    yield from _mapped(segmenter.to(job.device).eval(), job)
     Disk().delete(str(out))
 
 
@@ -270,16 +281,16 @@ def _mapped(segmenter: Segmenter, job: Job) -> Iterator[Probabilities]:
     encoder = segmenter.encoder
     for arrays, _ in _chips(job, job.judged, [band.name for band in encoder.spec.bands]):
         with torch.inference_mode():
-            bands = encoder.normalise(tensors(arrays))
+            bands = encoder.normalise(tensors(arrays, encoder))
             logits = segmenter(bands.values, bands.is_absent)
-        yield torch.softmax(logits.float(), 1)[0].numpy()
+        yield torch.softmax(logits.float(), 1)[0].cpu().numpy()
 
 
 def _encoder(job: Job, unit: CellUnit) -> Encoder:
     path = job.encoder(unit.system, unit.seed)
     if path is None:
         raise InvalidInputError(f"{unit.system}: a head needs a system that is pretrained")
-    return loaded(path)
+    return loaded(path, job.device)
 
 
 def _chips(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from sscl_geo.experiment.curve import png_of
-from sscl_geo.experiment.features import Arrays, encoded, loaded, planes_of
+from sscl_geo.experiment.features import Arrays, encoded, image_of, loaded
 from sscl_geo.geo.cube import BandSource
 from sscl_geo.geo.legend import Legend
 from sscl_geo.geo.sensor import Sensor
@@ -62,7 +62,7 @@ def panels(chips: Chips, encoders: Sequence[tuple[str, Path]]) -> list[Panel]:
     for name, path in encoders:
         encoder = loaded(path)
         mine, _ = next(chips.read([band.name for band in encoder.spec.bands]))
-        features, image = encoded(mine, encoder, None), planes_of(mine)
+        features, image = encoded(mine, encoder, None), image_of(mine, encoder)
         found = detail(features, image)
         title = f"{name}\ngradient {found.gradient:.2f}, frequency {found.frequency:.2f}"
         shown.append(Panel(title, colour_of(principal(features), principal(image)[0])))

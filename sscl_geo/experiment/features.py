@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, Shaped
+from torch import nn
 from torch.nn import functional as F
 
 from sscl_geo.experiment.spec import HeadSpec
@@ -15,11 +16,13 @@ from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.context import with_context
 
+CPU = torch.device("cpu")
+
 Arrays = dict[str, Shaped[np.ndarray, "_ _ _"]]
 """Stored numbers of a chip, by array."""
 
 
-def loaded(path: Path) -> Encoder:
+def loaded(path: Path, device: torch.device = CPU) -> Encoder:
     """Return the encoder of a bundle, ready to encode.
 
     Raises:
@@ -28,10 +31,16 @@ def loaded(path: Path) -> Encoder:
     card = read_card(path)
     encoder = Encoder(NetworkSpec.model_validate(card.network))
     load_weights(encoder, read_weights(path, card), str(path))
-    return encoder.eval()
+    return encoder.to(device).eval()
 
 
-def planes_of(arrays: Arrays) -> Float32[np.ndarray, "band y x"]:
+def image_of(arrays: Arrays, encoder: Encoder) -> Float32[np.ndarray, "band y x"]:
+    """Return a chip as an encoder sees it: z-scores, 0 where nothing was observed."""
+    values: np.ndarray = encoder.normalise(tensors(arrays, encoder)).values[0].cpu().numpy()
+    return values
+
+
+def _planes_of(arrays: Arrays) -> Float32[np.ndarray, "band y x"]:
     """Return the stored numbers of a chip, those of no observation too."""
     return np.concatenate([array.astype(np.float32) for array in arrays.values()])
 
@@ -46,7 +55,7 @@ def bands_of(
         nodata: Stored value of no observation of each array, which no square counts.
         context: Sides of the squares in pixels.
     """
-    planes = planes_of(arrays)
+    planes = _planes_of(arrays)
     valid = np.concatenate([array != nodata[name] for name, array in arrays.items()])
     return with_context(planes, context, valid)
 
@@ -55,18 +64,25 @@ def bands_of(
 def encoded(
     arrays: Arrays, encoder: Encoder, spec: HeadSpec | None
 ) -> Float32[np.ndarray, "feature y x"]:
-    """Return an encoder's penultimate map of a chip on the chip's pixels, bilinearly."""
-    bands = encoder.normalise(tensors(arrays))
+    """Return an encoder's penultimate map of a chip on the chip's pixels, bilinearly.
+
+    Args:
+        arrays: The chip.
+        encoder: The encoder.
+        spec: Whether the bands and their surroundings follow; None lets them not.
+    """
+    bands = encoder.normalise(tensors(arrays, encoder))
     context = encoder(bands.values, bands.is_absent)
     size = (bands.values.shape[2], bands.values.shape[3])
     raised = F.interpolate(context, size=size, mode="bilinear", align_corners=False)
-    features: np.ndarray = raised[0].numpy()
+    features: np.ndarray = raised[0].cpu().numpy()
     if spec is not None and spec.with_bands:
         nodata = {name: bands[0].nodata for name, bands in encoder.spec.arrays.items()}
         features = np.concatenate([features, bands_of(arrays, nodata, spec.context)])
     return features
 
 
-def tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
-    """Return a chip as a batch of one."""
-    return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
+def tensors(arrays: Arrays, network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a chip as a batch of one, where a network computes."""
+    device = next(network.parameters()).device
+    return {name: torch.from_numpy(array)[None].to(device) for name, array in arrays.items()}

@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
+
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.cells import (
     SHOWN,
@@ -38,7 +41,11 @@ VERSION = 1
 TABLES, RESULTS = "results.md", "results.json"
 CURVE, FEATURES = "curve.png", "features.png"
 CELL_BYTES = 2 * 2**30
-"""What a cell may hold: the decoded chips are mapped from files, so this is the network's."""
+"""What a cell holds besides what a step keeps for its gradient; decoded chips are mapped from
+files."""
+
+KEPT_PER_LAYER = 3
+"""Maps that a step keeps of a convolution: its input, and those for batch norm and ReLU."""
 
 
 def run_experiment(
@@ -58,10 +65,12 @@ def run_experiment(
         judged: Which chips systems are judged on; choices are made on `validation`.
 
     Raises:
-        InvalidInputError: The experiment does not fit the chips, or something else stands at `out`.
+        InvalidInputError: The experiment does not fit the chips, something else stands at `out`, or
+            there is no GPU for cells that are to have one.
         PlanConflictError: Another experiment began at `out`.
         HolesError: Cells failed.
     """
+    _check_gpus(machines)
     opened = Chips.open(chips)
     split = split_chips(opened.chips, experiment.split)
     numbers = split.test if judged == "test" else split.validation
@@ -85,6 +94,7 @@ def run_experiment(
         train=split.train,
         judged=numbers,
         out=out.resolve(),
+        gpus=machines.gpus,
     )
     _run(job, encoders(experiment), machines, "pretrain")
     units = cells(experiment)
@@ -152,21 +162,59 @@ def _run(
         prepare=lambda: None,
         run=partial(run_unit, job),
         publish=publish or partial(_publish, job),
-        memory=lambda: CELL_BYTES,
+        memory=partial(_cell_bytes, job, len(Chips.open(job.chips).spec.bands)),
     )
     return execute(stage, journal(job.out), machines, label)
+
+
+def _cell_bytes(job: Job, bands: int) -> int:
+    """Return about what the largest cell holds: its features, at full resolution, weigh most."""
+    if job.gpus:
+        return CELL_BYTES
+    studies = [job.experiment.study_of(name) for name in job.experiment.systems]
+    return CELL_BYTES + max(
+        schedule.batch
+        // schedule.accumulate
+        * schedule.patch**2
+        * bands
+        * (1 + KEPT_PER_LAYER * study.features.layers * study.features.width)
+        * np.dtype(np.float32).itemsize
+        for study in studies
+        for schedule in study.schedules
+    )
+
+
+def _check_gpus(machines: Machines) -> None:
+    if machines.gpus and machines.executor == "dask":
+        raise InvalidInputError("--gpu: Dask hands out no GPUs; take --executor ray_tasks")
+    if machines.gpus and machines.executor == "serial" and not torch.cuda.is_available():
+        raise InvalidInputError("--gpu: torch finds no GPU on this machine; leave --gpu out")
 
 
 def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
     found = assessments(outcomes, job)
     if found:
-        tables = markdown(job.experiment, found, _details(job))
+        tables = markdown(job.experiment, found, _details(job)) + _mixed(job, outcomes)
         write_whole(job.out / TABLES, tables.encode())
         rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
         write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
         curve = curve_picture(job.experiment, found, len(job.train))
         write_whole(job.out / CURVE, curve)
         _publish_features(job)
+
+
+def _mixed(job: Job, outcomes: Sequence[Outcome]) -> str:
+    """Return a warning if some cells were computed in another precision than others."""
+    studies = [job.experiment.study_of(name) for name in job.experiment.systems]
+    schedules = [one for study in studies for one in study.schedules]
+    is_open = any(one.precision == "auto" for one in schedules)
+    halves = {outcome.evidence.get("has_bfloat16") for outcome in outcomes} - {None}
+    if not is_open or len(halves) < 2:  # noqa: PLR2004 - with and without
+        return ""
+    return (
+        "\nSome of these cells were computed in bfloat16 and others in float32: `precision: auto`, "
+        "on machines of two kinds.\n"
+    )
 
 
 def _publish_features(job: Job) -> None:

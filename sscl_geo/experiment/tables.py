@@ -142,7 +142,7 @@ def _detail_rows(details: dict[str, list[Detail]]) -> str:
         [name, *(f"{value:.3f}" for value in np.mean(found, axis=0))]
         for name, found in details.items()
     ]
-    return _table(["pretrained system", "gradient energy", "half-power frequency"], rows)
+    return _table(["pretrained system", "gradient energy", "median frequency"], rows)
 
 
 def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:

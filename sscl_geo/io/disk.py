@@ -94,6 +94,16 @@ def write_whole(path: Path, content: bytes) -> None:
     pending.replace(path)
 
 
+def sync(path: Path) -> None:
+    """Return when a file that others wrote, and its name, outlast a loss of power."""
+    for name in (path, path.parent):
+        number = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def _pending(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
 

@@ -1,7 +1,7 @@
 """Zarr stores that are made whole, written tile by tile, and know the plan that made them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from types import EllipsisType
@@ -15,8 +15,9 @@ from sscl_geo.errors import InvalidInputError, ReadError, readable
 from sscl_geo.geo.grid import Window
 from sscl_geo.io.arrays import check_array
 from sscl_geo.io.client import reached
+from sscl_geo.io.disk import sync
 from sscl_geo.io.layout import Layout
-from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.making import making
 from sscl_geo.io.plan import CLAIM, PLAN, Plan, articled, read_plan
 from sscl_geo.io.skeleton import documents
@@ -173,6 +174,11 @@ class Store:
                 self._erase(path, lead, window)
                 array[where] = data
             found = np.asarray(array[where])
+            if self.path.is_local:
+                # Before the ledger says so: after a loss of power a file could be there, and empty.
+                for shard in self._shards(path, lead, window):
+                    if shard.exists():
+                        sync(Path(shard.key))
         if not np.array_equal(found, data):
             message = (
                 f"{self.path}/{path}: the bytes read back differ from those written; check the disk"
@@ -186,6 +192,11 @@ class Store:
         Zarr reads a shard that the array's edge cuts off before it writes it, and cannot if that is
         damaged. A shard that is whole is not deleted: another command may be reading it back.
         """
+        for shard in self._shards(path, lead, window):
+            shard.delete()
+
+    def _shards(self, path: str, lead: tuple[int, ...], window: Window) -> Iterator[Location]:
+        """Yield where the shards of a window are, or would be."""
         array = self.array(path)
         shape = array.shards or array.chunks
         across = len(shape) - len(lead) - 2
@@ -195,7 +206,7 @@ class Store:
         )
         for row, column in product(rows, columns):
             key = array.metadata.encode_chunk_key((*lead, *[0] * across, row, column))
-            (self.path / path / key).delete()
+            yield self.path / path / key
 
     def read(self, path: str, lead: tuple[int, ...], window: Window) -> Shaped[np.ndarray, "..."]:
         """Return `(..., y, x)` of a window, which may reach over the array's edge: fill there.

@@ -90,6 +90,11 @@ class Study(Frozen):
     halo: int = 32
     seed: int = Field(default=0, ge=0)
 
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The schedules of its pretext tasks, and of finetuning."""
+        return (*(pretext.schedule for pretext in self.pretexts), self.finetune.schedule)
+
     def network(self, bands: tuple[BandInput, ...], gsd: int) -> NetworkSpec:
         """Return the network of this study on some inputs.
 

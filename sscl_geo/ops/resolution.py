@@ -15,7 +15,8 @@ class Detail(NamedTuple):
         gradient: Mean squared gradient of the first three components over their variance, as a
             ratio to that of the image: 1 is as sharp as the image.
         frequency: Spatial frequency below which half of their power lies, in cycles per pixel, as a
-            ratio to that of the image.
+            ratio to that of the image. (The power of land falls so steeply that the frequency at
+            which it has fallen by 3 dB is the lowest or second-lowest that a chip has.)
     """
 
     gradient: float

@@ -1,5 +1,6 @@
 """Training jobs: what a gang of ranks needs to know, and what a rank can do."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -106,7 +107,10 @@ class Board:
 
 
 def keep_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a killed writer leaves the old one."""
+    """Write a file so that a killed writer, or a loss of power, leaves the old one."""
     pending = path.with_suffix(".partial")
-    pending.write_bytes(content)
+    with pending.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     pending.replace(path)

@@ -126,11 +126,13 @@ class Machines(Frozen):
         executor: Name of the executor plugin.
         workers: Processes of a local cluster.
         address: Address of a running cluster, such as `tcp://host:8786`; local if None.
+        gpus: Whether each unit has a GPU to itself, which only Ray hands out.
     """
 
     executor: str = "serial"
     workers: int = Field(default=2, ge=1)
     address: str | None = None
+    gpus: bool = False
 
 
 def machines_of(executor: str, workers: int, address: str | None) -> Machines:

@@ -66,7 +66,7 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     miou = {row["key"]: 100 * row["scores"]["miou"] for row in rows}
     saved = np.mean([miou[f"sscl/4/{seed}"] - miou[f"random/all/{seed}"] for seed in range(2)])
     assert f"| sscl - random, all | mIoU | {saved:+.2f} [" in tables
-    assert "| pretrained system | gradient energy | half-power frequency |" in tables
+    assert "| pretrained system | gradient energy | median frequency |" in tables
     assert not list((done / "models").rglob("model.safetensors"))
 
 

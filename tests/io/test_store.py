@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,24 @@ def test_a_write_touches_its_own_chunk_alone(tmp_path: Path) -> None:
     assert told == checksum(np.full((256, 256), 2, np.uint8))
     store.write(LANDCOVER, (), second, np.full((256, 256), 2, np.uint8))
     assert contents(tmp_path / "map.zarr") == after
+
+
+def test_what_is_written_outlasts_a_loss_of_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, synced, really = made(tmp_path / "map.zarr"), set(), os.fsync
+
+    def spy(number: int) -> None:
+        synced.add(os.fstat(number).st_ino)
+        really(number)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    before = contents(tmp_path)
+    store.write(LANDCOVER, (), Window(0, 0, 512, 256), np.ones((512, 256), np.uint8))
+    new = [tmp_path / name for name in contents(tmp_path).keys() - before.keys()]
+    assert len(new) == 2
+    assert {path.stat().st_ino for path in new} <= synced
+    assert {path.parent.stat().st_ino for path in new} <= synced
 
 
 def test_a_checksum_depends_on_values_shape_and_type() -> None:

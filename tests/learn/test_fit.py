@@ -11,6 +11,8 @@ from sscl_geo.learn.fit import Metrics, Phase, fit
 from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.stopping import Validation
 
+SHORT = Schedule(epochs=2, steps=3, batch=4, patch=2)
+
 
 class Killed(Exception):  # noqa: N818
     """The process died."""
@@ -19,9 +21,10 @@ class Killed(Exception):  # noqa: N818
 class Rank:
     """A rank that keeps checkpoints in memory and dies after so many."""
 
-    rank, world, device = 0, 1, torch.device("cpu")
+    device = torch.device("cpu")
 
-    def __init__(self, dies_after: int = 10**6) -> None:
+    def __init__(self, dies_after: int = 10**6, rank: int = 0, world: int = 1) -> None:
+        self.rank, self.world = rank, world
         self.left = dies_after
         self.kept: bytes | None = None
 
@@ -148,6 +151,61 @@ def test_a_batch_in_parts_moves_the_weights_as_the_whole_does() -> None:
         fit(nn.ModuleDict({"a": line}), [Phase("a", Task(line), schedule, draw)], Rank(), seed=1)
         moved.append(line.weight.detach().clone())
     assert torch.allclose(moved[0], moved[1], atol=1e-6)
+
+
+class Seeds(nn.Module):
+    """Notes the seed of every step's draws, and what dropout draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+        self.seen: list[tuple[int, tuple[bool, ...]]] = []
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        assert batch.stored
+        kept = nn.functional.dropout(self.weight)
+        self.seen.append((generator.initial_seed(), (*(kept > 0).tolist(),)))
+        return kept.sum()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_ranks_draw_the_same_in_a_loss_over_all_of_them_and_their_own_in_others(
+    *, is_shared: bool
+) -> None:
+    seen = []
+    for number in (0, 1):
+        torch.manual_seed(number)
+        task = Seeds()
+        phase = Phase("a", task, SHORT, draw, is_shared=is_shared)
+        fit(nn.ModuleDict({"a": task}), [phase], Rank(rank=number, world=2), seed=3)
+        seen.append(task.seen)
+    seeds, others = ([seed for seed, _ in one] for one in seen)
+    assert len({*seeds}) == SHORT.total
+    assert (seeds == others) is is_shared
+    # Dropout is of a rank's own samples in either.
+    assert [kept for _, kept in seen[0]] != [kept for _, kept in seen[1]]
+
+
+def test_half_precision_is_that_of_convolutions_alone() -> None:
+    told: dict[str, torch.dtype] = {}
+
+    class Task(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 1)
+
+        def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+            assert generator is not None
+            found: Tensor = self.layer(batch.stored["x"])
+            told[precision] = found.dtype
+            return (found.float() - 1).square().mean()
+
+    for precision in ("float32", "bfloat16"):
+        task, rank = Task(), Rank()
+        schedule = SHORT.replace(precision=precision)
+        fit(nn.ModuleDict({"a": task}), [Phase("a", task, schedule, draw)], rank, seed=3)
+        assert task.layer.weight.dtype == torch.float32
+    assert told == {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def test_batches_are_drawn_once_each_in_order_and_an_error_of_drawing_is_told() -> None:

@@ -1,5 +1,8 @@
 """The network: its parts against the letter, and against torchvision's counts."""
 
+from collections.abc import Callable
+from types import ModuleType
+
 import pytest
 import torch
 from hypothesis import given
@@ -115,6 +118,57 @@ def test_deeplabv3_has_as_many_parameters_as_torchvisions_graph() -> None:
         backbone = deeplabv3.build(planes, BackboneSpec())
         count = sum(parameter.numel() for parameter in backbone.parameters()) + 256 * 8 + 8
         assert round(count / 1e6, 2) == millions
+
+
+def layers(network: torch.nn.Module, image: torch.Tensor) -> list[torch.nn.Module]:
+    """Return convolutions and batch norms in the order in which they see an image."""
+    seen: list[torch.nn.Module] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda layer, _: seen.append(layer))
+        for part in network.modules()
+        if isinstance(part, torch.nn.Conv2d | torch.nn.BatchNorm2d)
+    ]
+    network(image)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@torch.inference_mode()
+def test_deeplabv3_makes_the_maps_of_torchvisions(
+    with_torchvision: Callable[[str], ModuleType],
+) -> None:
+    torch.manual_seed(0)
+    models = with_torchvision("torchvision.models.segmentation")
+    whole = models.deeplabv3_resnet50(weights=None, weights_backbone=None).eval()
+    theirs = torch.nn.Sequential(_Last(whole.backbone), *whole.classifier.children())[:-1]
+    mine, image = deeplabv3.build(3, BackboneSpec()).eval(), torch.randn(2, 3, 96, 64)
+    ours, others = layers(mine, image), layers(theirs, image)
+    # Theirs pools the image after the four other branches, of a convolution and a batch norm each.
+    others[-14:] = [*others[-6:-4], *others[-14:-6], *others[-4:]]
+    for one, other in zip(ours, others, strict=True):
+        if isinstance(one, torch.nn.BatchNorm2d):
+            for values in one.state_dict().values():
+                if values.is_floating_point():
+                    values.uniform_(0.5, 1.5)
+        else:
+            for name in ("kernel_size", "stride", "padding", "dilation", "bias"):
+                assert getattr(one, name) == getattr(other, name)
+        other.load_state_dict(one.state_dict())
+    found = mine(image)
+    assert found.shape == (2, 256, 12, 8)
+    assert torch.allclose(found, theirs(image), rtol=1e-3, atol=1e-3 * float(found.std()))
+
+
+class _Last(torch.nn.Module):
+    """A backbone's last map, of the several that it names."""
+
+    def __init__(self, backbone: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.backbone(image)["out"]  # type: ignore[no-any-return]
 
 
 def test_the_output_stride_is_what_it_says() -> None:

@@ -1,6 +1,7 @@
-"""Every pretext task on ground that was not, or hardly, observed."""
+"""Pretext tasks: what they compute, and on ground that was not, or hardly, observed."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from torch import Tensor
 from sscl_geo import plugins
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
+from sscl_geo.learn.views import drawn_view
 
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("unifeat", {"dim": 4}),
@@ -117,3 +120,89 @@ def test_embeddings_have_more_directions_than_the_features() -> None:
     embedded = built.eval().projection(features).flatten(2)[0].T
     centred = embedded - embedded.mean(0)
     assert int(torch.linalg.matrix_rank(centred, rtol=1e-3)) > built.features.width
+
+
+def test_core_is_the_mean_error_of_the_clean_image_rebuilt_from_the_damaged_one() -> None:
+    built: Any = task("core", {}).eval()
+    arrays = stored()
+    arrays["o"][0, :, 2:9, 3:5] = NODATA
+    clean = built.encoder.normalise(arrays)
+    with torch.no_grad():
+        found = built(Batch(arrays, None), torch.Generator().manual_seed(3))
+        damaged = degrade(
+            clean.values,
+            clean.is_absent,
+            band_groups(built.encoder.spec),
+            DegradationSpec(),
+            torch.Generator().manual_seed(3),
+        )
+        rebuilt = built.head(built.encoder(damaged.bands), (16, 16))
+    assert not torch.equal(damaged.bands, clean.values)
+    errors = [
+        abs(float(rebuilt[place]) - float(clean.values[place]))
+        for place in product(range(4), range(3), range(16), range(16))
+        if clean.is_valid[place]
+    ]
+    assert len(errors) == 4 * 3 * 256 - 2 * 7 * 2
+    assert float(found) == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+
+
+def test_simsiam_draws_predictions_to_projections_that_stand_still() -> None:
+    built: Any = task("simsiam", {"width": 8, "hidden": 4}).eval()
+    arrays, images = stored(), built.encoder.normalise(stored()).values
+    generator = torch.Generator().manual_seed(5)
+    views = [drawn_view(images, 0.2, DegradationSpec(), generator) for _ in range(2)]
+
+    def literal(*, stands_still: bool) -> Tensor:
+        z = [built.projection(built.encoder(v.images).mean((2, 3), keepdim=True)) for v in views]
+        p = [built.predictor(one) for one in z]
+        aims = [one.detach() if stands_still else one for one in z]
+        pairs = [(p[0], aims[1]), (p[1], aims[0])]
+        cosines = [(a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)) for a, b in pairs]
+        return -torch.stack(cosines).mean()
+
+    def gradient(loss: Tensor) -> Tensor:
+        weights = [w for w in built.parameters() if w.requires_grad]
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        return torch.cat([one.flatten() for one in found if one is not None])
+
+    mine = built(Batch(arrays, None), torch.Generator().manual_seed(5))
+    assert torch.allclose(mine, literal(stands_still=True), atol=1e-6)
+    step, still = gradient(mine), gradient(literal(stands_still=True))
+    assert torch.allclose(step, still, atol=1e-5 * float(still.norm()))
+    assert not torch.allclose(step, gradient(literal(stands_still=False)), rtol=0.01)
+
+
+@pytest.mark.parametrize(("probability", "of_radar"), [(1.0, {True}), (0.0, {False}), (None, None)])
+def test_pairs_of_two_sensors_come_as_often_as_is_said(
+    probability: float | None, of_radar: set[bool] | None
+) -> None:
+    built = task("unifeat", {"dim": 4, "cross_modal_probability": probability})
+    arrays = stored()
+    no_radar(arrays)
+    losses = [built(Batch(arrays, None), torch.Generator().manual_seed(n)) for n in range(12)]
+    # Without radar, a pair with it has nothing to say.
+    assert {float(loss.detach()) == 0 for loss in losses} == (of_radar or {True, False})
+
+
+def test_the_loss_of_several_pairs_is_the_mean_of_theirs() -> None:
+    one, three = (task("unifeat", {"dim": 4, "pairs": pairs}) for pairs in (1, 3))
+    batch, generator = Batch(stored(), None), torch.Generator().manual_seed(1)
+    losses = torch.stack([one(batch, generator) for _ in range(3)])
+    together = three(batch, torch.Generator().manual_seed(1))
+    assert losses.min() < losses.max()
+    assert torch.allclose(together, losses.mean(), atol=1e-6)
+
+
+def test_contrast_is_computed_in_float32_under_bfloat16() -> None:
+    found = []
+    for is_half in (False, True):
+        built = task("unifeat", {"dim": 16})
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            loss = built(Batch(stored(), None), torch.Generator().manual_seed(0))
+        torch.autograd.backward(loss)
+        assert loss.dtype == torch.float32
+        assert all(w.grad.dtype == torch.float32 for w in built.parameters() if w.grad is not None)
+        found.append(float(loss.detach()))
+    assert found[0] != found[1]
+    assert found[0] == pytest.approx(found[1], rel=0.05)

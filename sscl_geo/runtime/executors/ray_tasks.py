@@ -1,6 +1,7 @@
 """Units as tasks of a Ray cluster: one started here, or a running one by its address.
 
-For units that compute rather than read, such as the cells of an experiment; each takes one CPU.
+For units that compute rather than read, such as the cells of an experiment; each takes one CPU, and
+a GPU if it is to have one.
 """
 
 import os
@@ -10,11 +11,11 @@ from typing import Any
 
 import ray
 
-from sscl_geo.errors import brief
+from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.runtime.ray_cluster import joined, resources
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, UnitT, attempt
 
-TASKS_PER_CPU = 2
+TASKS_PER_UNIT = 2
 DEATHS = 3
 """How often a unit whose worker dies is tried again."""
 
@@ -25,14 +26,17 @@ def execute(
     """Yield the outcome of every unit, as they finish.
 
     Raises:
-        InvalidInputError: No cluster answers at the address.
+        InvalidInputError: No cluster answers at the address, or it has no GPU and units need one.
     """
     if not units:
         return
     with joined(machines.address, machines.workers):
-        run: Any = ray.remote(max_retries=DEATHS)(attempt)
+        found, each = resources(), "GPU" if machines.gpus else "CPU"
+        if machines.gpus and found.get("GPU", 0) < 1:
+            raise InvalidInputError("--gpu: the Ray cluster has no GPU; leave --gpu out")
+        run: Any = ray.remote(max_retries=DEATHS, num_gpus=int(machines.gpus))(attempt)
         waiting = iter(units)
-        window = TASKS_PER_CPU * max(int(resources().get("CPU", 1)), 1)
+        window = TASKS_PER_UNIT * max(int(found.get(each, 1)), 1)
         running = {run.remote(task, unit): unit.key for unit in islice(waiting, window)}
         while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
