@@ -90,7 +90,7 @@ class ClusterError(SsclGeoError):
 
 
 class TrainingError(SsclGeoError):
-    """Training stopped before its last epoch; the same command resumes."""
+    """Training stopped before its last epoch; the message says whether the same command goes on."""
 
     exit_code = 1
 

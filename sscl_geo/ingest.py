@@ -35,7 +35,10 @@ def ingest(
     ] = None,
     catalog: Annotated[
         str,
-        typer.Option(help=f"{shipped_names('catalogs')}, STAC API URL, or static catalog.json."),
+        typer.Option(
+            help="planetary-computer, earth-search (optical alone), a profile's YAML file with a "
+            "url, the URL of a STAC API, or a static catalog.json."
+        ),
     ] = "planetary-computer",
     profile: Annotated[
         str | None,
@@ -43,10 +46,19 @@ def ingest(
             help=f"Profile for a URL or catalog.json: {shipped_names('catalogs')}, or a YAML file."
         ),
     ] = None,
-    period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
+    period: Annotated[
+        str,
+        typer.Option(
+            help="Length of a composite: PnD, PnM or PnY; or day, which keeps every day unmasked, "
+            "for sscl-geo composite."
+        ),
+    ] = "P3M",
     sensors: Annotated[
         list[str] | None,
-        typer.Option(help="Sensor; repeat for several. Default: all of the catalogue."),
+        typer.Option(
+            help="sentinel2_l2a or sentinel1_rtc; repeat for both. Default: all that the catalogue "
+            "has, of which each must have a scene."
+        ),
     ] = None,
     grid: Annotated[
         str, typer.Option(help="auto for UTM zones, or a projected CRS in metres.")

@@ -34,7 +34,10 @@ def labels(
     cube: CubeOption,
     source: Annotated[
         str,
-        typer.Option(help="GeoTIFF of classes, polygons (GeoPackage, …), or stac:LAYER."),
+        typer.Option(
+            help="GeoTIFF of classes, polygons (GeoPackage, GeoJSON, …), or stac:LAYER, a "
+            "catalogue's layer: planetary-computer has worldcover and io-lulc."
+        ),
     ],
     out: OutOption,
     legend: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sscl_geo import plugins
 from sscl_geo.cli.options import RanksOption
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
@@ -52,9 +53,9 @@ def view(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of everything that is made.")] = Path(
-        "demo-out"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of everything that is made; it must not exist yet.")
+    ] = Path("demo-out"),
     size_px: Annotated[int, typer.Option(help="Side of the simulated land at 10 m.")] = 768,
     seed: Annotated[int, typer.Option(help="Seed of the land and of the training.")] = 1,
     ranks: RanksOption = 2,
@@ -109,7 +110,13 @@ def check(
 
 @app.command()
 def schema(
-    kind: Annotated[str, typer.Argument(help="study, experiment, profile or legend.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="study, experiment, profile, legend, or the settings of a pretext task or an "
+            "init: pretext:unifeat, init:imagenet and so on."
+        ),
+    ],
 ) -> None:
     """Print the JSON schema of a configuration file."""
     import json
@@ -123,6 +130,11 @@ def schema(
         "experiment": Experiment,
         "profile": Profile,
         "legend": Legend,
+        **{
+            f"{part}:{name}": plugins.find(f"sscl_geo.learn.{part}", name).Settings
+            for part in ("pretext", "init")
+            for name in plugins.names(f"sscl_geo.learn.{part}")
+        },
     }
     if kind not in kinds:
         raise InvalidInputError(f"schema {kind!r}: choose one of {', '.join(kinds)}")

@@ -154,7 +154,9 @@ def publish(
     request = parse(PublishRequest, fields, "options")
     machines = machines_of(executor, workers, dask)
     summary = run(request, local_path(out, "a product"), machines)
-    print(f"{out}: {summary.done} places published ({summary.now} now), {summary.empty} empty")
+    print(
+        f"{out}: {summary.done} tiles of files published ({summary.now} now), {summary.empty} empty"
+    )
 
 
 @app.command()

@@ -10,7 +10,10 @@ ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
 ]
 PartOption = Annotated[
-    str | None, typer.Option(help="Take only chips of this part of their set, such as train.")
+    str | None,
+    typer.Option(
+        help="Take only chips of this part of their set, such as 0 or validation of DFC2020."
+    ),
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"

@@ -23,7 +23,10 @@ MAKERS = {"cube": "ingest", "labels": "labels", "map": "map", "change": "change"
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def plan(context: typer.Context) -> None:
-    """Tell what an ingest would read, write, take and cost; options as of sscl-geo ingest."""
+    """Tell what an ingest would read, write, take and cost: the same as sscl-geo ingest --plan.
+
+    Its options are those that sscl-geo ingest --help lists.
+    """
     from sscl_geo.ingest import app as ingest_app
 
     ingest_app(["--plan", *context.args])

@@ -85,5 +85,8 @@ def named_layer(source: Source, name: str) -> Layer:
     by_collection = {layer.collection: layer for layer in layers.values()}
     if name not in layers and name not in by_collection:
         known = ", ".join(layers) or "none"
-        raise InvalidInputError(f"layer {name!r}: {source.profile.name} has {known}")
+        raise InvalidInputError(
+            f"layer {name!r}: {source.profile.name} has {known}; name one of these, or another "
+            "--catalog, such as planetary-computer"
+        )
     return layers.get(name) or by_collection[name]

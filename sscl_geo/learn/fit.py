@@ -4,8 +4,9 @@ import math
 import resource
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -88,6 +89,9 @@ def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> lis
         phases: What to train; their tasks share the model's parameters.
         gang: The ranks.
         seed: Seed of everything drawn on the device's side.
+
+    Raises:
+        TrainingError: A loss is not finite, or a GPU's memory does not hold a batch.
     """
     checkpoint = gang.restore()
     state: State = from_bytes(checkpoint) if checkpoint else {}
@@ -202,12 +206,27 @@ def _check_finite(run: _Run, what: str, epoch: int, loss: float) -> None:
         raise TrainingError(message)
 
 
+@contextmanager
+def _memory_told(phase: Phase) -> Iterator[None]:
+    """Tell in one line that a GPU's memory is too small, and what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        side, batch = phase.schedule.patch, phase.schedule.batch
+        raise TrainingError(
+            f"{phase.name}: the GPU's memory does not hold a batch of {batch} patches of {side} "
+            "px; take --recompute, or in the study more parts (accumulate) or a smaller batch, and "
+            "another --out"
+        ) from None
+
+
 def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
     """Learn for an epoch and return what its line of the history tells."""
     schedule, started = run.phase.schedule, time.perf_counter()
     learner.task.train()
     torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
-    loss, waited = _steps(run, learner, epoch)
+    with _memory_told(run.phase):
+        loss, waited = _steps(run, learner, epoch)
     _check_finite(run, "loss", epoch, loss)
     seconds = time.perf_counter() - started
     return {

@@ -60,7 +60,8 @@ def _check_memory(needed: int, given: int, label: str) -> None:
     if needed > given:
         raise InvalidInputError(
             f"{label}: one unit needs up to {needed / GIB:.1f} GiB and a worker has "
-            f"{given / GIB:.1f} GiB; take a smaller --tile-px, fewer --workers, or larger machines"
+            f"{given / GIB:.1f} GiB; take fewer --workers, larger machines, or a smaller "
+            "--tile-px, where the command has one"
         )
 
 

@@ -186,6 +186,22 @@ def test_ranks_draw_the_same_in_a_loss_over_all_of_them_and_their_own_in_others(
     assert [kept for _, kept in seen[0]] != [kept for _, kept in seen[1]]
 
 
+def test_memory_that_is_too_small_is_told_with_what_to_do() -> None:
+    class Hungry(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+            assert batch.stored
+            assert generator is not None
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    task = Hungry()
+    with pytest.raises(TrainingError, match=r"batch of 4 patches of 2 px; take --recompute"):
+        fit(nn.ModuleDict({"a": task}), [Phase("core", task, SHORT, draw)], Rank(), seed=3)
+
+
 def test_half_precision_is_that_of_convolutions_alone() -> None:
     told: dict[str, torch.dtype] = {}
 
