@@ -10,7 +10,7 @@ import xarray
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.runtime.work import Machines
-from sscl_geo.stages.ingest import CompositeRequest, Method, composite_days, ingest
+from sscl_geo.stages.ingest import CompositeRequest, Method, composite_days, ingest, resume
 from sscl_geo.stages.upkeep import verify
 
 COMPARED = ("s2", "n_valid_s2", "n_valid_s1", "doy_s2", "time", "time_bounds")
@@ -71,6 +71,18 @@ def test_a_composite_of_days_is_that_of_the_catalogue(
     # Radar days were stored to a hundredth of a dB.
     radar = [made["epsg32633/r10m/s1"].astype(int) for made in (direct, again)]
     assert np.abs(radar[0] - radar[1]).max() <= 1
+
+
+def test_composites_are_repaired_from_their_days(days: Path, tmp_path: Path) -> None:
+    out = tmp_path / "made.zarr"
+    composite_days(CompositeRequest(cube=days, period="P3M"), out, Machines())
+    before = arrays(out)
+    assert xarray.open_zarr(out).attrs["license"] == xarray.open_zarr(days).attrs["license"]
+    assert resume(out, Machines()).now == 0
+    (out / "ledger.jsonl").unlink()
+    assert resume(out, Machines()).now == 2
+    for name, values in arrays(out).items():
+        assert np.array_equal(values, before[name]), name
 
 
 def test_composites_have_no_days_to_composite(learned: Any, tmp_path: Path) -> None:

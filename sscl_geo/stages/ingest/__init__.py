@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import parse
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
@@ -14,6 +13,7 @@ from sscl_geo.stages.ingest.composite import Job, composite_unit
 from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
 from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
 from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite_days
+from sscl_geo.stages.ingest.recomposite import resume as resume_composites
 from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
 
 __all__ = [
@@ -51,13 +51,13 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
     """Finish a cube from what it knows of itself.
 
     Raises:
-        InvalidInputError: There is no cube at the path, or it was made of another cube.
+        InvalidInputError: There is no cube at the path, or the cube of days that it is made of has
+            gone.
         HolesError: Units failed.
     """
     plan = Store.open(out, "cube").plan
     if "cube" in plan.arguments:
-        message = f"{out} was made of a cube of days; run the `sscl-geo composite` that made it"
-        raise InvalidInputError(message)
+        return resume_composites(out, machines)
     return ingest(parse(IngestRequest, plan.arguments, str(out)), out, machines)
 
 

@@ -1,12 +1,13 @@
 """From a cube of days to composites: another mask, period or compositor without a download."""
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen
+from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import Sensor
@@ -14,9 +15,10 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.location import AnyLocation, Location
-from sscl_geo.io.plan import Plan, read_plan
+from sscl_geo.io.plan import SOURCES, Plan, asked_of, sources_of
+from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Store
-from sscl_geo.io.tables import SCENES, TILES, records_table
+from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import layers_of, write_layers
@@ -103,13 +105,24 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
     return execute(stage, journal(out), machines, "composite")
 
 
+def resume(out: AnyLocation, machines: Machines) -> Summary:
+    """Finish composites from what they know of themselves.
+
+    Raises:
+        InvalidInputError: They do not say what they are made of, or it has gone.
+        PlanConflictError: It has changed.
+        HolesError: Units failed.
+    """
+    fields = {**asked_of(out, CompositeRequest), **sources_of(out)}
+    return composite_days(parse(CompositeRequest, fields, str(out)), out, machines)
+
+
 def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
-    existing = read_plan(out)
-    if existing is not None:
-        existing.check(plan, out)
-        return Store(out, existing)
-    scenes = (days.path / SCENES).read_bytes()
-    return Store.create(out, plan, cube_layout(spec, {"title": "Composites"}), {SCENES: scenes})
+    source = parse(Source, days.store.plan.arguments["source"], f"{days.path}: its catalogue")
+    layout = cube_layout(spec, {"title": "Composites", "license": source.profile.license})
+    store = Store.begun(out, plan, layout, days.scenes)
+    store.put(SOURCES, json.dumps({"cube": str(days.path.resolve())}).encode())
+    return store
 
 
 def _days_within(days: CubeSpec, unit: IngestUnit) -> list[tuple[int, date]]:
