@@ -50,7 +50,7 @@ def read_json(content: str | bytes) -> object:
     """Return the content of a JSON document.
 
     Raises:
-        ValueError: It is none, or nested beyond any use.
+        ValueError: It is not JSON, or nested beyond any use.
     """
     try:
         return json.loads(content)

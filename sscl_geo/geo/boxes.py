@@ -10,7 +10,7 @@ from sscl_geo.geo.bbox import BBox
 
 
 class Boxes:
-    """Boxes of which those that meet another are found without looking at all.
+    """A spatial index: finds the boxes that meet another without looking at all of them.
 
     Args:
         boxes: The boxes; each may cross the antimeridian.

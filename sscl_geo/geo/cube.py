@@ -45,7 +45,7 @@ class Place(NamedTuple):
     """One period of an array, as a sample sees it.
 
     Attributes:
-        array: Path of the array below a zone's group, such as `r20m/s2`.
+        array: Path of the array below a cube's zone, such as `r20m/s2`, or its name in chips.
         later: How many periods after the sample's first.
     """
 
@@ -59,7 +59,7 @@ class Place(NamedTuple):
 
     @property
     def gsd(self) -> int:
-        """Ground sampling distance of the array in metres."""
+        """Ground sampling distance in metres of an array of a cube."""
         return GROUP_GSD[self.array.split("/")[0]]
 
     @classmethod

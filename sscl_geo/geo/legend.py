@@ -113,7 +113,7 @@ class Legend(Frozen):
         return mapped
 
     def check(self, labels: UInt8[np.ndarray, "*shape"], source: object) -> None:
-        """Let only class values and 0 be learned from.
+        """Check that labels hold class values and 0 alone.
 
         Raises:
             InvalidInputError: There is another value; the message names `source` and the values.

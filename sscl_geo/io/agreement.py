@@ -32,7 +32,7 @@ def agreement(map_path: AnyLocation, labels_path: AnyLocation) -> Evaluation:
 
 
 def sureness(map_path: AnyLocation, labels_path: AnyLocation) -> Reliability:
-    """Return how right a map is where it is how sure, by labels on the same pixels.
+    """Return how often a map is right at each confidence, by labels on the same pixels.
 
     Raises:
         InvalidInputError: As `agreement` does.

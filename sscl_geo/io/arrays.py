@@ -15,7 +15,7 @@ MOST_CHUNK_BYTES: Final = 1 << 30
 
 
 def check_array(array: "zarr.Array[Any]", told: str) -> None:
-    """Let only arrays through that this package could have written.
+    """Check that this package could have written an array.
 
     Args:
         array: The array, none of whose chunks has been read.

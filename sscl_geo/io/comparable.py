@@ -14,7 +14,7 @@ ASKED: Final = ("has_flips", "has_gpu")
 
 
 def check_comparable(before: Classes, after: Classes) -> None:
-    """Let only two maps of one model on one grid be compared.
+    """Check that two maps are of one model on one grid.
 
     Raises:
         InvalidInputError: One was not made by a model, the models, how they were asked or the grids

@@ -177,7 +177,7 @@ class Classes(NamedTuple):
         return next(grid for grid in self.grids if grid.zone == zone)
 
     def check_grids(self, grids: tuple[Grid, ...], other: AnyLocation) -> None:
-        """Let only classes on the same pixels meet.
+        """Check that classes lie on the same pixels.
 
         Raises:
             InvalidInputError: Origins or shapes differ.

@@ -94,7 +94,7 @@ def gsd(imagery: Imagery, band: BandSource) -> int:
 
 
 def check_stored_alike(imagery: Imagery, bands: Sequence[BandInput]) -> None:
-    """Let a network see only bands that are stored as those that it learned from.
+    """Check that bands are stored as those that a network learned from.
 
     Raises:
         InvalidInputError: A band of the same name lies in another array or at another resolution,

@@ -45,7 +45,7 @@ def begin_map(
 
 
 def check_free(out: AnyLocation, grids: tuple[Grid, ...], beside: Iterable[Location] = ()) -> None:
-    """Let a map begin only where nothing beside it would be replaced.
+    """Check that nothing beside a new map would be replaced.
 
     Raises:
         InvalidInputError: The path has no place beside it, or a file stands there.
@@ -59,10 +59,10 @@ def check_free(out: AnyLocation, grids: tuple[Grid, ...], beside: Iterable[Locat
 
 
 def check_name(out: AnyLocation) -> None:
-    """Let a map have only a path beside which files of its name can stand.
+    """Check that a map's path ends in `.zarr`, so that files of its name can stand beside it.
 
     Raises:
-        InvalidInputError: It has none.
+        InvalidInputError: It does not.
     """
     if out.suffix != ".zarr":
         raise InvalidInputError(

@@ -75,7 +75,7 @@ def parse_item(raw: object) -> Item:
     """Return a STAC item of JSON.
 
     Raises:
-        CatalogError: It is none.
+        CatalogError: It is not a STAC item.
     """
     if not isinstance(raw, Mapping):
         raise CatalogError(f"a STAC item is a JSON object, not a {type(raw).__name__}")

@@ -20,8 +20,8 @@ from sscl_geo.io.trust import is_public, is_told_as_it_is
 class PublicAdapter(HTTPAdapter):
     """An adapter of requests that refuses names which lead into a private network.
 
-    An address in numbers and `localhost` are what they say, and are left to the list of hosts that
-    named them. A connection by a proxy leads to the proxy, which decides.
+    Addresses in numbers and `localhost` need no lookup; the catalogue's list of hosts decides about
+    them. A connection by a proxy leads to the proxy, which decides.
 
     Args:
         private_hosts: Names whose addresses may be private all the same.

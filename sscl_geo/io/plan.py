@@ -25,7 +25,8 @@ class Plan(Frozen):
     """The identity of a store: equal plans make equal bytes.
 
     Attributes:
-        kind: What the store is: `cube`, `labels` or `map`.
+        kind: What the store is: `cube`, `chips`, `labels`, `map`, `change`, `encoder`, `model`,
+            `product` or `experiment`.
         stage_version: Version of the stage that makes it.
         package_version: Version of this package.
         arguments: What the user asked for.
@@ -44,7 +45,7 @@ class Plan(Frozen):
         return self.model_dump_json(indent=1).encode()
 
     def check(self, wanted: "Plan", place: AnyLocation | str) -> None:
-        """Let only a plan with the same arguments continue this store.
+        """Check that a plan that would continue this store has the same arguments.
 
         Raises:
             PlanConflictError: A key differs; the message names it and both values.

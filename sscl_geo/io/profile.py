@@ -11,7 +11,7 @@ from sscl_geo.frozen import Frozen, read_yaml
 from sscl_geo.io.offsets import Conflict, Witness
 from sscl_geo.io.signing import Signing
 from sscl_geo.io.trust import redacted
-from sscl_geo.plugins import shipped, shipped_file
+from sscl_geo.plugins import shipped_file, shipped_names
 
 GEOTIFF = ("image/tiff", "image/vnd.stac.geotiff", "image/x.geotiff")
 """Media types of the rasters that the reader opens, without their parameters."""
@@ -164,8 +164,8 @@ def source(catalog: str, profile: str | None = None) -> Source:
     if is_url(catalog) or catalog.endswith(".json"):
         if not is_url(catalog) and not Path(catalog).is_file():
             raise InvalidInputError(
-                f"--catalog {catalog}: no such file; give a name ({_names()}), a URL or a "
-                "catalog.json"
+                f"--catalog {catalog}: no such file; give a name ({shipped_names('catalogs')}), a "
+                "URL or a catalog.json"
             )
         return Source(profile=profile_named(profile or "generic"), address=catalog)
     found = profile_named(catalog)
@@ -184,7 +184,3 @@ def profile_named(name: str) -> Profile:
         InvalidInputError: There is no such profile or file, or it breaks a rule.
     """
     return read_yaml(Profile, shipped_file("catalogs", name, "catalogue profile"))
-
-
-def _names() -> str:
-    return ", ".join(sorted(path.stem for path in shipped("catalogs").glob("*.yaml")))

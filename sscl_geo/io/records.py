@@ -19,7 +19,7 @@ Record = Mapping[str, JsonValue]
 
 
 def check_table(path: Path) -> None:
-    """Let only paths through that say a kind of table.
+    """Check that a path ends as a kind of table.
 
     Raises:
         InvalidInputError: The suffix is another.

@@ -141,7 +141,7 @@ def origin(address: str) -> tuple[str, str, int]:
     """Return scheme, host and port of a web address.
 
     Raises:
-        CatalogError: It is none of http or https.
+        CatalogError: It is not of http or https.
     """
     try:
         parts = urlsplit(address)

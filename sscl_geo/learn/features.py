@@ -59,7 +59,7 @@ class FeatureExtractor(nn.Module):
 
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Let a second pass over the same batch count nothing a second time."""
+    """Put buffers back, so that a second pass over a batch counts nothing twice."""
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield

@@ -30,7 +30,7 @@ class _Watch(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Let torch not import its compiler, which takes seconds, only to keep out of it."""
+        """Keep torch from importing its compiler, which takes seconds and is not used."""
         return False
 
     def __torch_dispatch__(
@@ -76,9 +76,9 @@ def model_bytes(spec: NetworkSpec, classes: int, members: int, side: int) -> int
         side: Side of the window in pixels of the network.
     """
     probe = min(side, PROBE)
+    probed = min(members, 2)
     with torch.random.fork_rng(devices=[]):
-        probed = min(members, 2)
-    network = model_of(spec, classes, probed)
+        network = model_of(spec, classes, probed)
     weights: int = sum(tensor.nbytes for tensor in network.state_dict().values())
     weights = weights * members // probed
     prepare_inference(network, "cpu")

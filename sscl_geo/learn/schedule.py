@@ -49,7 +49,7 @@ class Schedule(Frozen):
         return self.epochs * self.steps
 
     def check(self, ranks: int) -> None:
-        """Let only numbers of ranks train that share a batch evenly, two samples or more each.
+        """Check that ranks share a batch evenly, two samples or more each.
 
         Raises:
             InvalidInputError: The batch does not divide so, or the patch is odd.

@@ -106,7 +106,7 @@ class FinetuneSettings(Frozen):
     average: float = Field(default=0.0, ge=0, lt=1)
 
     def check(self, *, has_masks: bool) -> None:
-        """Let only settings train that fit each other.
+        """Check that settings fit each other.
 
         Raises:
             InvalidInputError: They do not.
@@ -191,7 +191,7 @@ class Finetune(nn.Module):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Let the average follow the weights; it follows faster at first."""
+        """Move the average towards the weights, faster at first."""
         if self.average is None:
             return
         steps = self.get_buffer("steps")

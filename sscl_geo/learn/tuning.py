@@ -13,7 +13,7 @@ INDUCTOR = "inductor"
 
 
 def tune(encoder: Encoder, *, recomputes: bool, compiles: bool, backend: str = INDUCTOR) -> None:
-    """Let an encoder compute with less memory, or faster; its state dictionary stays the same.
+    """Make an encoder compute with less memory, or faster; its state dictionary stays the same.
 
     Args:
         encoder: The encoder; what is copied of it afterwards is not compiled.
@@ -30,7 +30,7 @@ def tune(encoder: Encoder, *, recomputes: bool, compiles: bool, backend: str = I
 
 
 def prepare_inference(network: nn.Module, device: str) -> None:
-    """Let a trained network be asked only, and faster; no gradient is right afterwards.
+    """Convert a trained network for faster inference; it can no longer be trained.
 
     Each batch norm is taken into the convolution before it, which changes results by rounding
     alone, and maps are laid out pixel by pixel, as convolutions like them.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
+from sscl_geo.ops.scores import ratio
 
 Z95 = 1.96
 """Standard errors on each side of a 95 % confidence interval."""
@@ -139,7 +140,7 @@ def estimate(
     variance = unseen * within * (1 - within) / np.maximum(counts - 1, 1)[:, None]
     shares, hits = proportions.sum(axis=0), np.diag(proportions)
     users = np.where(counts > 0, np.diag(within), np.nan)
-    producers = _ratio(hits, shares)
+    producers = ratio(hits, shares)
     overall_variance = (weights**2 * np.diag(variance)).sum()
     return Estimate(
         proportions=proportions,
@@ -166,8 +167,4 @@ def _producers_error(
     parts = weights[:, None] ** 2 * variance
     own = np.diag(parts) * (1 - producers) ** 2
     others = producers**2 * (parts.sum(axis=0) - np.diag(parts))
-    return _ratio(np.sqrt(own + others), shares)
-
-
-def _ratio(part: ByClass, whole: ByClass) -> ByClass:
-    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
+    return ratio(np.sqrt(own + others), shares)

@@ -6,10 +6,8 @@ from scipy.ndimage import distance_transform_edt
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import UNLABELLED, Legend
+from sscl_geo.ops.reliability import BINS
 from sscl_geo.ops.scores import Evaluation, confusion, evaluation
-
-BINS = 15
-"""Bins of equal width of the expected calibration error (Guo et al. 2017, arXiv 1706.04599)."""
 
 TOLERANCE_PX = 2.0
 """How far a mapped border may lie from a true one and still count as found."""
@@ -23,7 +21,8 @@ class Assessment(Frozen):
     Attributes:
         scores: Agreement of the most probable class.
         nll: Mean negative log probability of the true class, in nats.
-        ece: Expected calibration error: mean gap of confidence and accuracy over bins.
+        ece: Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal
+            width (Guo et al. 2017, arXiv 1706.04599).
         boundary_f1: Harmonic mean of the shares of mapped borders near a true one and of true
             borders near a mapped one; None where neither has a border (Csurka et al. 2013).
     """

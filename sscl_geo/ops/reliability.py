@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-BINS = 10
+BINS = 15
+"""Of the expected calibration error, wherever it is told."""
 
 
 class Bin(NamedTuple):
@@ -20,7 +21,7 @@ class Reliability(NamedTuple):
     """A reliability diagram.
 
     Attributes:
-        bins: Ten bins of equal width, those without a pixel left out.
+        bins: Bins of equal width, those without a pixel left out.
         error: Expected calibration error: the mean gap of confidence and accuracy over pixels
             (Guo et al. 2017, arXiv 1706.04599).
     """

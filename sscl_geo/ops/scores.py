@@ -88,8 +88,8 @@ def scores(matrix: Int64[np.ndarray, "classes classes"], ignored: int = 0) -> Sc
     """
     hits = np.diag(matrix).astype(np.float64)
     reference, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
-    recall, precision = _ratio(hits, reference), _ratio(hits, mapped)
-    iou = np.where(reference > 0, _ratio(hits, reference + mapped - hits), np.nan)
+    recall, precision = ratio(hits, reference), ratio(hits, mapped)
+    iou = np.where(reference > 0, ratio(hits, reference + mapped - hits), np.nan)
     present = reference > 0
     return Scores(
         oa=float(hits.sum() / max(matrix.sum(), 1)),
@@ -103,9 +103,10 @@ def scores(matrix: Int64[np.ndarray, "classes classes"], ignored: int = 0) -> Sc
     )
 
 
-def _ratio(
+def ratio(
     part: Float64[np.ndarray, " classes"], whole: np.ndarray
 ) -> Float64[np.ndarray, " classes"]:
+    """Return parts over wholes, NaN where there is no whole."""
     return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 

@@ -22,7 +22,7 @@ Metrics = Mapping[str, float | int | str]
 
 
 class Ranks(Frozen):
-    """Where a training job runs. Each rank has the statistics of its own part of a batch.
+    """Where a training job runs. On CPUs, batch norm sees each rank's own part of a batch.
 
     Attributes:
         ranks: Number of Ray Train workers; 0 trains in this process, without Ray.

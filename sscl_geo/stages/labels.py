@@ -169,7 +169,7 @@ def make_labels(
         if is_new and "done" not in states:
             store.path.delete()
         elif isinstance(error, HolesError):
-            told = "a source or legend that is mended makes other labels; choose another --out"
+            told = "with a source or legend mended, choose another --out, as the labels will differ"
             raise HolesError(f"{error}\n  {told}") from None
         raise
     return Labelled(summary, _share(Ledger(journal(out))))

@@ -1,6 +1,7 @@
 """What a network needs for a window is told before it is run."""
 
 import pytest
+import torch
 
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn import footprint
@@ -45,3 +46,9 @@ def test_members_need_their_weights_but_one_window() -> None:
     assert one < two < one + weights + 3 * 4 * 8 * 256**2
     assert five - two == 3 * weights
     assert model_bytes(spec, 8, 500, 64) == 4 * 500 * weights
+
+
+def test_nothing_that_is_drawn_later_changes() -> None:
+    before = torch.get_rng_state()
+    model_bytes(spec_of("unet"), 8, 1, 64)
+    assert torch.equal(torch.get_rng_state(), before)

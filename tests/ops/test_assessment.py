@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.geo.legend import LandClass, Legend
-from sscl_geo.ops.assessment import BINS, Tally
+from sscl_geo.ops.assessment import Tally
+from sscl_geo.ops.reliability import BINS
 
 LEGEND = Legend(
     name="three",

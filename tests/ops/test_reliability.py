@@ -14,8 +14,9 @@ def test_the_diagram_is_that_of_its_definition(pixels: list[tuple[int, bool]]) -
     found = reliability(counted(levels.astype(np.uint8), right), FULL)
     shares = levels / FULL
     expected = 0.0
-    for upper in np.arange(1, 11) / 10:
-        inside = (shares <= upper + 1e-9) & ((shares > upper - 0.1 + 1e-9) | (upper < 0.11))
+    for number in range(1, 16):
+        lower, upper = (number - 1) / 15 + 1e-9, number / 15 + 1e-9
+        inside = (shares <= upper) & ((shares > lower) | (number == 1))
         if inside.any():
             expected += inside.mean() * abs(shares[inside].mean() - right[inside].mean())
     assert found.error == pytest.approx(expected, abs=1e-9)

@@ -157,7 +157,10 @@ def test_as_many_labels_as_cubes_are_needed(
 @pytest.mark.parametrize(
     ("settings", "cause"),
     [
-        ({"average": 0.9, "teacher": {"weight": 1.0}}, "a teacher needs unlabelled ground"),
+        (
+            {"average": 0.9, "teacher": {"weight": 1.0}},
+            "work only together; give both",
+        ),
         ({"teacher": {"weight": 1.0}}, "set `average`"),
         ({"withhold": {"band": 0.2}}, "set `has_masks`"),
     ],

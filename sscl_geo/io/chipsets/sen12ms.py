@@ -118,7 +118,7 @@ def _chip(path: Path) -> Chip:
 
 
 def _check_counts(chips: Sequence[Chip]) -> None:
-    """Let only whole parts of the contest's bundle pass, if it looks like one."""
+    """Check that parts of what looks like the contest's bundle are whole."""
     mine = [chip for chip in chips if chip.id.startswith(CONTEST_ROIS)]
     for part, whole in CONTEST.items():
         count = sum(chip.part == part for chip in mine)

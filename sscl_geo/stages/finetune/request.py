@@ -78,7 +78,7 @@ def shared_legend(imagery: Sequence[Imagery], labels: Sequence[Location], option
 def check_validation(
     request: FinetuneRequest, imagery: Sequence[Imagery], legend: Legend, names: Sequence[str]
 ) -> None:
-    """Let only labels choose the epoch that fit those that teach, and are not the same.
+    """Check that labels that choose the epoch fit those that teach, and are not the same.
 
     Whether two stores of labels on one cube overlap is not looked at.
 
@@ -110,8 +110,8 @@ def check_validation(
         )
     if {*_taught(imagery, request.labels)} & {*_taught(others, request.validation_labels)}:
         raise InvalidInputError(
-            f"--validation: labels of {others[0].path} teach too, or others of the same places; "
-            "give ones of other places"
+            f"--validation: {others[0].path} also teaches, or shares places with what does; give "
+            "labels of other places"
         )
 
 
@@ -138,7 +138,7 @@ def _taught(imagery: Sequence[Imagery], labels: Sequence[Location]) -> Iterator[
 
 
 def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
-    """Let only numbers train that fit each other, before anything is written.
+    """Check that numbers fit each other, before anything is written.
 
     Raises:
         InvalidInputError: They do not.
@@ -149,8 +149,8 @@ def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) ->
     has_teacher = bool(finetune.settings.teacher.weight)
     if has_teacher != bool(request.unlabelled):
         raise InvalidInputError(
-            "a teacher needs unlabelled ground, and that a teacher: give both --unlabelled and the "
-            "study's finetune.settings.teacher.weight, or neither"
+            "--unlabelled and the study's finetune.settings.teacher.weight work only together; "
+            "give both, or neither"
         )
     batch, world = finetune.settings.teacher.batch, max(ranks.ranks, 1)
     if has_teacher and batch % world:

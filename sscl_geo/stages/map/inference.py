@@ -52,7 +52,7 @@ class Inference(Frozen):
         return GPU_BATCH if self.has_gpu else 1
 
     def check(self) -> None:
-        """Let only machines with a GPU run what needs one.
+        """Check that a machine has the GPU that is asked for.
 
         Raises:
             InvalidInputError: There is none.
