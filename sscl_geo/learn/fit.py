@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from sscl_geo.errors import TrainingError
@@ -24,6 +24,7 @@ from sscl_geo.learn.stopping import Best, Validation
 from sscl_geo.learn.tuning import computes_bfloat16
 
 Metrics = dict[str, float | int | str]
+MOMENTUM = 0.9
 AHEAD = 2
 """Batches that are drawn ahead of the one in use."""
 
@@ -133,7 +134,7 @@ class _Learner(NamedTuple):
     """The task that gives a phase's loss, and what moves its weights; is_half is bfloat16."""
 
     task: nn.Module
-    optimizer: AdamW
+    optimizer: Optimizer
     rates: LambdaLR
     is_half: bool
 
@@ -149,7 +150,7 @@ def _learner(run: _Run) -> _Learner:
     schedule, device = run.phase.schedule, run.gang.device
     run.model.to(device)
     task = run.phase.task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = AdamW(_groups(run.phase), weight_decay=schedule.weight_decay, fused=True)
+    optimizer = _optimizer(run.phase)
     # A plain function, which the scheduler leaves out of its state.
     rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
     is_half = schedule.precision == "bfloat16" or (
@@ -289,6 +290,13 @@ def _generator(*key: int) -> torch.Generator:
 
 def _seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _optimizer(phase: Phase) -> Optimizer:
+    decay = phase.schedule.weight_decay
+    if phase.schedule.optimizer == "sgd":
+        return SGD(_groups(phase), momentum=MOMENTUM, weight_decay=decay)
+    return AdamW(_groups(phase), weight_decay=decay, fused=True)
 
 
 def _groups(phase: Phase) -> list[dict[str, object]]:

@@ -21,9 +21,10 @@ class Schedule(Frozen):
         steps: Optimiser steps per epoch.
         batch: Samples per step over all ranks.
         patch: Side of a patch in pixels of the network.
-        learning_rate: Peak rate of AdamW.
+        optimizer: `adamw`, or `sgd` with a momentum of 0.9.
+        learning_rate: Peak rate.
         head_learning_rate: Peak rate of new heads; `learning_rate` if None.
-        weight_decay: Decoupled weight decay of AdamW.
+        weight_decay: Weight decay, which AdamW decouples from the gradient.
         precision: Type in which convolutions compute; losses and weights stay in float32. `auto` is
             bfloat16 where the device computes in it and float32 elsewhere, where bfloat16 would be
             emulated, and slower than either.
@@ -36,6 +37,7 @@ class Schedule(Frozen):
     steps: int = Field(ge=1)
     batch: int = Field(ge=2)
     patch: int = Field(ge=2)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)

@@ -186,6 +186,27 @@ def test_ranks_draw_the_same_in_a_loss_over_all_of_them_and_their_own_in_others(
     assert [kept for _, kept in seen[0]] != [kept for _, kept in seen[1]]
 
 
+def test_sgd_moves_weights_by_rate_times_momentum_and_decay() -> None:
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+        def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+            assert batch.stored
+            assert generator is not None
+            return 3 * self.weight
+
+    task = Slope()
+    schedule = SHORT.replace(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
+    fit(nn.ModuleDict({"a": task}), [Phase("a", task, schedule, draw)], Rank(), seed=3)
+    weight, speed = 2.0, 0.0
+    for step in range(schedule.total):
+        speed = 0.9 * speed + 3 + 0.5 * weight
+        weight -= 0.1 * schedule.rate(step) * speed
+    assert float(task.weight.detach()) == pytest.approx(weight, rel=1e-9)
+
+
 def test_memory_that_is_too_small_is_told_with_what_to_do() -> None:
     class Hungry(nn.Module):
         def __init__(self) -> None:
