@@ -1,9 +1,12 @@
 """Pixel grids: a CRS, an origin, a size, and the tiles that cut it."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 from affine import Affine
+from jaxtyping import Int64
 from pydantic import model_validator
 
 from sscl_geo.errors import InvalidInputError
@@ -37,6 +40,28 @@ class Window(NamedTuple):
         """Return the same ground, given at 10 m, in pixels of `gsd` metres (a multiple of 10)."""
         ratio = gsd // GSD
         return Window(*(value // ratio for value in self))
+
+    def within(self, other: "Window") -> "Window":
+        """Return the same pixels counted from the first of another window."""
+        return self._replace(y=self.y - other.y, x=self.x - other.x)
+
+    def grown(self, margin: int) -> "Window":
+        """Return the window with a margin of so many pixels on each side."""
+        y, x, height, width = self
+        return Window(y - margin, x - margin, height + 2 * margin, width + 2 * margin)
+
+    def blocks(self, height: int, width: int) -> Iterator["Window"]:
+        """Yield its parts of a height and width, row by row; the last ones may be smaller."""
+        bottom, right = self.y + self.height, self.x + self.width
+        for y in range(self.y, bottom, height):
+            for x in range(self.x, right, width):
+                yield Window(y, x, min(height, bottom - y), min(width, right - x))
+
+    @classmethod
+    def around(cls, y: Int64[np.ndarray, "*n"], x: Int64[np.ndarray, "*n"]) -> "Window":
+        """Return the smallest window that holds pixels, given by row and column."""
+        top, left = int(y.min()), int(x.min())
+        return cls(top, left, int(y.max()) - top + 1, int(x.max()) - left + 1)
 
 
 class Tile(Frozen):

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,8 +193,7 @@ def _mapped_classes(
     if not path.exists():
         height, width = store.grid(piece.zone).shape
         with _pending(path, np.dtype(np.uint8), (height, width)) as out:
-            for top, left in product(range(0, height, ROWS), range(0, width, ROWS)):
-                window = Window(top, left, min(ROWS, height - top), min(ROWS, width - left))
+            for window in Window(0, 0, height, width).blocks(ROWS, ROWS):
                 values = store.read(piece.zone, window)
                 store.legend.check(values, store.path)
                 arrays = {
@@ -260,8 +258,7 @@ def _decode(cube: Cube, grid: Grid, time: int, place: Places, path: Path) -> Non
     stored = cube.store.array(f"{grid.zone}/{Place.of(key).array}")
     with _pending(path, stored.dtype, (len(indices), *stored.shape[-2:])) as out:
         height, width = grid.shape
-        for top, left in product(range(0, height, ROWS), range(0, width, ROWS)):
-            window = Window(top, left, min(ROWS, height - top), min(ROWS, width - left))
+        for window in Window(0, 0, height, width).blocks(ROWS, ROWS):
             stored_part = window.at(Place.of(key).gsd).slices
             out[:, *stored_part] = cube.read(grid.zone, time, place, window)[key]
 

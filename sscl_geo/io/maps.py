@@ -128,18 +128,13 @@ def layer_window(path: str, window: Window) -> Window:
 def finish_levels(store: Store, grid: Grid) -> None:
     """Write the levels that no tile holds whole, each from the finer one, chunk by chunk."""
     for factor in factors(grid)[len(TILE_FACTORS) :]:
-        height, width = shape_of(grid, GSD * factor)
-        for y in range(0, height, CHUNK_PX):
-            for x in range(0, width, CHUNK_PX):
-                window = Window(y, x, min(CHUNK_PX, height - y), min(CHUNK_PX, width - x))
-                for name in (LANDCOVER, CONFIDENCE):
-                    finer = store.read(
-                        layer_path(grid.zone, name, factor // 2),
-                        (),
-                        Window(*(2 * number for number in window)),
-                    )
-                    level = _coarser(name, finer, 2)
-                    store.write(layer_path(grid.zone, name, factor), (), window, level)
+        whole = Window(0, 0, *shape_of(grid, GSD * factor))
+        for window in whole.blocks(CHUNK_PX, CHUNK_PX):
+            finer = Window(*(2 * number for number in window))
+            for name in (LANDCOVER, CONFIDENCE):
+                found = store.read(layer_path(grid.zone, name, factor // 2), (), finer)
+                level = _coarser(name, found, 2)
+                store.write(layer_path(grid.zone, name, factor), (), window, level)
 
 
 def write_coverage(store: Store, grid: Grid, states: Mapping[str, str]) -> None:

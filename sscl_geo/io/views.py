@@ -82,7 +82,7 @@ class View(NamedTuple):
         if not found.is_inside.any():
             return
         y, x = found.y[found.is_inside], found.x[found.is_inside]
-        window = _around(y, x)
+        window = Window.around(y, x)
         values = self.read(grid.zone, gsd, window)[..., y - window.y, x - window.x]
         mine = np.zeros(out.shape[-2:], np.bool_)
         mine[np.ix_(rows, columns)] = found.is_inside
@@ -130,8 +130,3 @@ def _located(grid: Grid, places: Graticule, gsd: int) -> _Located:
         rows, columns = places.inside(grid.owns)
         is_inside &= rows[:, None] & columns
     return _Located(row, column, is_inside)
-
-
-def _around(y: Int64[np.ndarray, " n"], x: Int64[np.ndarray, " n"]) -> Window:
-    top, left = int(y.min()), int(x.min())
-    return Window(top, left, int(y.max()) - top + 1, int(x.max()) - left + 1)

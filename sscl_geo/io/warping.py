@@ -60,7 +60,7 @@ def warped(
         pixels[~(pixels > 0)] = nodata
     for cell in cells:
         window = cell.source
-        part = window._replace(y=window.y - around.y, x=window.x - around.x).slices
+        part = window.within(around).slices
         transform = dataset.transform @ Affine.translation(window.x, window.y)
         source = _Source(np.ascontiguousarray(pixels[part]), transform, dataset.crs, nodata)
         kernel = _Kernel(_resampling(content, ratio), ratio)

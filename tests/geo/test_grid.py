@@ -86,3 +86,25 @@ def test_tiles_of_another_size_keep_the_ground_that_was_kept(
         assert was[again.window(tile).slices].any()
         touched[...] = True
     assert now[was].all()
+
+
+WINDOWS = st.builds(
+    Window, st.integers(-9, 40), st.integers(-9, 40), st.integers(1, 40), st.integers(1, 40)
+)
+
+
+@given(WINDOWS, st.integers(1, 50), st.integers(1, 50))
+def test_the_blocks_of_a_window_are_its_pixels_once_each(
+    window: Window, height: int, width: int
+) -> None:
+    wide = window.grown(2)
+    count = np.zeros((wide.height, wide.width), int)
+    for block in window.blocks(height, width):
+        assert block.height <= height
+        assert block.width <= width
+        count[block.within(wide).slices] += 1
+    inside = np.zeros_like(count)
+    inside[window.within(wide).slices] = 1
+    assert np.array_equal(count, inside)
+    assert inside.sum() == window.height * window.width
+    assert Window.around(*np.nonzero(inside)) == window.within(wide)

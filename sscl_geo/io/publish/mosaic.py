@@ -63,7 +63,7 @@ def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> No
             is_inside &= inside_bbox(strip, grid.owns)
         if not is_inside.any():
             continue
-        window = _around(y[is_inside], x[is_inside])
+        window = Window.around(y[is_inside], x[is_inside])
         source = mapped.store.read(layer_path(grid.zone, name), (), window)
         found = source[y[is_inside] - window.y, x[is_inside] - window.x]
         part = out[top : top + rows]
@@ -79,8 +79,3 @@ def _places(block: Block, top: int, rows: int, grid: Grid) -> tuple[Index, Index
     row = np.nan_to_num((grid.origin[1] - there_y) / GSD, nan=far, posinf=far, neginf=far)
     column = np.nan_to_num((there_x - grid.origin[0]) / GSD, nan=far, posinf=far, neginf=far)
     return np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
-
-
-def _around(y: Index, x: Index) -> Window:
-    top, left = int(y.min()), int(x.min())
-    return Window(top, left, int(y.max()) - top + 1, int(x.max()) - left + 1)

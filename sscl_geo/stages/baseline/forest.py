@@ -80,11 +80,10 @@ class Described(NamedTuple):
                 fine = np.repeat(np.repeat(stored, factor, 1), factor, 2)
                 planes.append(fine.astype(np.float32))
                 valid.append(fine != nodata[key])
-        inner = window._replace(y=window.y - around.y, x=window.x - around.x)
         described = with_context(
             np.concatenate(planes), self.request.context, np.concatenate(valid)
         )
-        return described[:, *inner.slices]
+        return described[:, *window.within(around).slices]
 
     def is_seen(self, grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
         """Return where any sensor saw anything in any period."""

@@ -119,8 +119,7 @@ class CubeDays(NamedTuple):
 
     def bits(self, part: Window, margin: int) -> UInt8[np.ndarray, "time y x"]:
         """Return the mask bits of a piece at 20 m, with a margin of such pixels."""
-        y, x, height, width = part.at(MASK_GSD)
-        wide = Window(y - margin, x - margin, height + 2 * margin, width + 2 * margin)
+        wide = part.at(MASK_GSD).grown(margin)
         path = f"{self.zone}/r20m/mask_{self.sensor.array}"
         return np.stack([self.store.read(path, (index,), wide) for index, _ in self.days])
 

@@ -52,7 +52,7 @@ def optical(days: Days, window: Window, sensor: Sensor, recipe: Recipe) -> Layer
     made = empty(sensor, window)
     for part in parts(window, len(days.dates), method.JOINT):
         piece = _Piece(days, part, sensor, recipe)
-        out = made.inside(part._replace(y=part.y - window.y, x=part.x - window.x))
+        out = made.inside(part.within(window))
         if method.JOINT:
             piece.fill_jointly(method, out)
         else:
@@ -85,13 +85,10 @@ def _day_number(day: date) -> int:
 
 
 def parts(window: Window, days: int, is_joint: bool) -> Iterator[Window]:
-    """Yield the windows at 10 m in which a tile of so many days is composited."""
+    """Return the windows at 10 m in which a tile of so many days is composited."""
     rows = max(STACK_BYTES // (2 * max(days, 1) * window.width) // CHUNK_PX, 1) * CHUNK_PX
     height, width = (JOINT_PX, JOINT_PX) if is_joint else (rows, window.width)
-    bottom, right = window.y + window.height, window.x + window.width
-    for y in range(window.y, bottom, height):
-        for x in range(window.x, right, width):
-            yield Window(y, x, min(height, bottom - y), min(width, right - x))
+    return window.blocks(height, width)
 
 
 class _Piece:

@@ -40,9 +40,7 @@ class View(NamedTuple):
 
     def block(self, gsd: int, margin: int = 0) -> Block:
         """Return the window's ground in pixels of `gsd` metres, with a margin of such pixels."""
-        y, x, height, width = self.window.at(gsd)
-        wide = Window(y - margin, x - margin, height + 2 * margin, width + 2 * margin)
-        return self.grid.block(wide, gsd)
+        return self.grid.block(self.window.at(gsd).grown(margin), gsd)
 
     def mosaic(
         self,

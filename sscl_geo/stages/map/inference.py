@@ -220,6 +220,6 @@ def _bounding(windows: Sequence[Window]) -> Window:
 
 
 def _inner(stored: Stored, spec: NetworkSpec, window: Window, around: Window) -> Stored:
-    inner = window._replace(y=window.y - around.y, x=window.x - around.x)
+    inner = window.within(around)
     gsd = {name: bands[0].gsd for name, bands in spec.arrays.items()}
     return {name: data[:, *inner.at(gsd[name]).slices] for name, data in stored.items()}
