@@ -28,6 +28,7 @@ from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import CHECKPOINT, Ranks
 from sscl_geo.runtime.gangs import ray_train
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
+from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
 
@@ -41,16 +42,20 @@ ROUNDED = 1e-5
 
 
 class Training(NamedTuple):
-    """A finetuning, and a cluster of two nodes with a CPU each, where it may run."""
+    """A training, and a cluster of two nodes with a CPU each, where it may run."""
 
     cluster: Cluster
     learned: Any
     study: Study
+    is_pretraining: bool = False
 
     def ranks(self, count: int, **changes: object) -> Ranks:
         return Ranks.model_validate({"ranks": count, "address": self.cluster.address, **changes})
 
     def to(self, out: Path, ranks: Ranks) -> Bundle:
+        if self.is_pretraining:
+            wanted = PretrainRequest(imagery=(self.learned.cube,), study=self.study)
+            return pretrain(wanted, out, ranks)
         request = FinetuneRequest(
             imagery=(self.learned.cube,),
             labels=(self.learned.labels,),
@@ -123,9 +128,12 @@ def kill_a_rank() -> None:
 
 
 def epochs(out: Path) -> list[Any]:
-    """Return what a bundle tells of a finetuning, every epoch once."""
-    found = [entry for entry in read_card(out).history if entry["phase"] == "finetune"]
-    assert [entry["epoch"] for entry in found] == list(range(1, EPOCHS + 1))
+    """Return what a bundle tells of its training, every epoch once."""
+    card = read_card(out)
+    phases = ("unifeat", "core") if card.kind == "encoder" else ("finetune",)
+    found = [entry for entry in card.history if entry["phase"] in phases]
+    told = [(entry["phase"], entry["epoch"]) for entry in found]
+    assert told == [(phase, epoch) for phase in phases for epoch in range(1, EPOCHS + 1)]
     return found
 
 
@@ -157,11 +165,21 @@ def test_a_rank_killed_in_an_epoch_is_replaced(
     assert_alike(out, undisturbed)
 
 
-def test_a_node_removed_in_an_epoch_is_waited_for(
-    training: Training, undisturbed: Path, tmp_path: Path, tally: Counter[str]
+def test_a_node_removed_in_a_pretraining_is_waited_for(
+    training: Training, tmp_path: Path, tally: Counter[str]
 ) -> None:
+    """UniFeat, whose loss is over both ranks, and CoRe, whose damage each draws by itself."""
     tally["kills of ranks, nodes and drivers of training"] += 1
-    out, (lost,) = tmp_path / "model", training.cluster.worker_nodes
+    pretexts = tuple(
+        one.replace(schedule=one.schedule.replace(epochs=EPOCHS, steps=6))
+        for one in training.study.pretexts
+    )
+    training = training._replace(
+        study=training.study.replace(pretexts=pretexts), is_pretraining=True
+    )
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "encoder"
+    training.to(undisturbed, training.ranks(2))
+    (lost,) = training.cluster.worker_nodes
     with training.beside(out, training.ranks(2)) as trained:
         behind = strike(out, lambda: training.cluster.remove_node(lost, allow_graceful=False))
         training.cluster.add_node(num_cpus=1)
