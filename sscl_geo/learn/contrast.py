@@ -3,7 +3,7 @@
 Montanaro et al. 2022, equation (1), which is decoupled contrastive learning (Yeh et al. 2022, arXiv
 2110.06848) applied at every pixel: for a pair of bands with embeddings a and b, the anchor a_k of
 patch k at a location is pulled to b_k of the same patch and location and pushed from a_l and b_l of
-every other patch l at that location.
+every other patch l at that location. Beyond the letter, embeddings at other locations can push too.
 """
 
 from typing import NamedTuple
@@ -26,6 +26,9 @@ class ContrastSpec(Frozen):
         temperature: Divides the cosines.
         positive_in_denominator: False is the letter's loss; true is NT-Xent (Chen et al. 2020).
         symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
+        spatial: How many other locations push an anchor with the embeddings of all patches, its own
+            too: those that follow its own in the order in which locations were drawn; the letter
+            has none.
         chunk: Locations whose logits are held at a time; where there are more, they are computed
             again for the gradient, which is exact.
     """
@@ -33,6 +36,7 @@ class ContrastSpec(Frozen):
     temperature: float = Field(default=0.1, gt=0)
     positive_in_denominator: bool = False
     symmetric: bool = True
+    spatial: int = Field(default=0, ge=0)
     chunk: PositiveInt = 512
 
 
@@ -54,10 +58,12 @@ def contrastive_loss(
     Over W ranks the value is this rank's share: the mean of the gradients over ranks, as DDP takes
     it, is the gradient of one process that holds all samples.
     """
-    parts = [torch.split(part, spec.chunk) for part in (first, second, is_valid)]
+    samples = first.shape[1]
+    keys = [_with_followers(part, spec.spatial) for part in (first, second, is_valid)]
+    parts = [torch.split(part, spec.chunk) for part in keys]
     totals, anchors = [], []
     for a, b, valid in zip(*parts, strict=True):
-        embedded = _embedded(a, b, valid)
+        embedded = _embedded(a, b, valid, samples)
         # Without re-entrance, so that gradients pass through the tuple.
         total = (
             checkpoint(_total, embedded, spec, use_reentrant=False)
@@ -70,6 +76,15 @@ def contrastive_loss(
     return torch.stack(totals).sum() * world_size() / count
 
 
+def _with_followers(part: Tensor, count: int) -> Tensor:
+    """Append to each location's samples those of so many that follow it, the first after the last.
+
+    A location does not follow itself, so there are no more than all others.
+    """
+    turns = range(min(count, len(part) - 1) + 1)
+    return part if len(turns) == 1 else torch.cat([part.roll(-turn, 0) for turn in turns], 1)
+
+
 class _Embedded(NamedTuple):
     a: Float[Tensor, "location sample dim"]
     b: Float[Tensor, "location sample dim"]
@@ -80,14 +95,24 @@ class _Embedded(NamedTuple):
 
 
 def _embedded(
-    first: Float[Tensor, "location sample dim"],
-    second: Float[Tensor, "location sample dim"],
-    is_valid: Bool[Tensor, "location sample"],
+    first: Float[Tensor, "location own dim"],
+    second: Float[Tensor, "location own dim"],
+    is_valid: Bool[Tensor, "location own"],
+    samples: int,
 ) -> _Embedded:
-    a, b = (F.normalize(part.float(), dim=-1) for part in (first, second))
+    """Return anchors, the first so many of a rank's own keys, and the keys of all ranks."""
+    own_a, own_b = (F.normalize(part.float(), dim=-1) for part in (first, second))
     valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
-    is_anchor = is_valid & (valid_keys.sum(1, keepdim=True) > 1)
-    return _Embedded(a, b, gather_samples(a), gather_samples(b), valid_keys, is_anchor)
+    here = valid_keys.reshape(len(valid_keys), -1, is_valid.shape[1])[..., :samples]
+    is_anchor = is_valid[:, :samples] & (here.sum((1, 2)) > 1)[:, None]
+    return _Embedded(
+        own_a[:, :samples],
+        own_b[:, :samples],
+        gather_samples(own_a),
+        gather_samples(own_b),
+        valid_keys,
+        is_anchor,
+    )
 
 
 def _total(e: _Embedded, spec: ContrastSpec) -> Float[Tensor, ""]:
@@ -116,9 +141,9 @@ def _anchored(
 
 
 def _own(samples: int, keys: int, device: torch.device) -> Bool[Tensor, "sample key"]:
-    """Return where a key is its anchor's own patch."""
+    """Return where a key is its anchor's own patch at its own location."""
     own = torch.zeros(samples, keys, dtype=torch.bool, device=device)
-    start = first_sample(samples)
+    start = first_sample(keys // world_size())
     own[:, start : start + samples].fill_diagonal_(fill_value=True)
     return own
 

@@ -4,7 +4,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,34 +53,38 @@ def literal(a: Tensor, b: Tensor, valid: Tensor, spec: ContrastSpec) -> float:
             for k in seen:
                 positive = float(anchors[p, k] @ others[p, k]) / spec.temperature
                 total = math.exp(positive) if spec.positive_in_denominator else 0.0
-                for other in seen:
-                    if other != k:
-                        total += math.exp(
-                            float(anchors[p, k] @ anchors[p, other]) / spec.temperature
-                        )
-                        total += math.exp(
-                            float(anchors[p, k] @ others[p, other]) / spec.temperature
-                        )
+                for q, other in negatives(valid, p, k, spec.spatial):
+                    for keys in (anchors, others):
+                        total += math.exp(float(anchors[p, k] @ keys[q, other]) / spec.temperature)
                 losses.append(math.log(total) - positive)
     return sum(losses) / max(len(losses), 1)
 
 
-@given(
-    seed=st.integers(0, 10_000),
-    samples=st.integers(2, 5),
-    has_positive=st.booleans(),
-    is_symmetric=st.booleans(),
-    data=st.data(),
+def negatives(valid: Tensor, p: int, k: int, spatial: int) -> Iterator[tuple[int, int]]:
+    """Yield locations and patches that push patch k at location p."""
+    locations, samples = valid.shape
+    for turn in range(spatial + 1):
+        q = (p + turn) % locations
+        yield from ((q, n) for n in range(samples) if valid[q, n] and (turn or n != k))
+
+
+SPECS = st.builds(
+    ContrastSpec,
+    temperature=st.just(0.3),
+    positive_in_denominator=st.booleans(),
+    symmetric=st.booleans(),
+    spatial=st.integers(0, 2),
+    chunk=st.integers(1, 4),
 )
+
+
+@given(seed=st.integers(0, 10_000), samples=st.integers(2, 5), spec=SPECS, data=st.data())
 def test_the_loss_is_the_letters_equation_for_any_mask(
-    seed: int, samples: int, has_positive: bool, is_symmetric: bool, data: st.DataObject
+    seed: int, samples: int, spec: ContrastSpec, data: st.DataObject
 ) -> None:
     a, b = embeddings(seed, 3, samples)
     flags = data.draw(st.lists(st.booleans(), min_size=3 * samples, max_size=3 * samples))
     valid = torch.tensor(flags).reshape(3, samples)
-    spec = ContrastSpec(
-        temperature=0.3, positive_in_denominator=has_positive, symmetric=is_symmetric
-    )
     found = float(contrastive_loss(a, b, valid, spec))
     assert found == pytest.approx(literal(a, b, valid, spec), abs=1e-5)
 
@@ -115,10 +119,20 @@ def test_masked_samples_never_matter() -> None:
     assert float(contrastive_loss(a, b, valid, ContrastSpec())) == float(before)
 
 
+def test_of_few_locations_all_others_follow() -> None:
+    a, b = embeddings(4, 2, 3)
+    valid = torch.ones(2, 3, dtype=torch.bool)
+    found = [contrastive_loss(a, b, valid, ContrastSpec(spatial=count)) for count in (1, 9)]
+    assert float(found[0]) == float(found[1])
+
+
+SPREAD = ContrastSpec(temperature=0.2, spatial=1)
+
+
 def _gradient(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     valid = torch.ones(a.shape[:2], dtype=torch.bool)
     valid[0, 0] = False
-    loss = contrastive_loss(a @ weight, b @ weight, valid, ContrastSpec(temperature=0.2))
+    loss = contrastive_loss(a @ weight, b @ weight, valid, SPREAD)
     return torch.autograd.grad(loss, weight)[0]
 
 
@@ -148,9 +162,7 @@ def _rank(rank: int, world: int, port: int, folder: str, is_summed: bool) -> Non
     valid[0, 0] = False
     mine = slice(4 * rank, 4 * rank + 4)
     weight = torch.eye(5).mul(0.7).requires_grad_()
-    loss = contrastive_loss(
-        a[:, mine] @ weight, b[:, mine] @ weight, valid[:, mine], ContrastSpec(temperature=0.2)
-    )
+    loss = contrastive_loss(a[:, mine] @ weight, b[:, mine] @ weight, valid[:, mine], SPREAD)
     gradient = torch.autograd.grad(loss, weight)[0]
     dist.all_reduce(gradient)
     if rank == 0:
