@@ -18,6 +18,32 @@ Share = tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, 
 Sigma = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
+def _check_order(name: str, low: float, high: float) -> None:
+    if low > high:
+        raise InvalidInputError(f"{name} {low:g}, {high:g}: the smaller must come first")
+
+
+class BlurSpec(Frozen):
+    """Chance and strength of a Gaussian blur.
+
+    Attributes:
+        probability: Chance that an image is blurred.
+        sigma: Smallest and largest standard deviation in pixels.
+        kernel: Side of the kernel in pixels, odd.
+    """
+
+    probability: float = Field(default=0.5, ge=0, le=1)
+    sigma: Sigma = (0.1, 2.0)
+    kernel: int = Field(default=13, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "BlurSpec":
+        if self.kernel % 2 == 0:
+            raise InvalidInputError(f"blur: kernel {self.kernel} must be odd")
+        _check_order("blur: sigma", *self.sigma)
+        return self
+
+
 class DegradationSpec(Frozen):
     """Strengths; the letter names the three kinds and leaves their strengths open.
 
@@ -25,28 +51,17 @@ class DegradationSpec(Frozen):
         group_probability: Chance that, besides single bands, a whole group of bands is dropped.
         cutouts: Most squares cut out; at least one is.
         cutout_side: Smallest and largest side of a square as a fraction of the patch.
-        blur_probability: Chance of a blur.
-        blur_sigma: Smallest and largest standard deviation of the blur in pixels.
-        blur_kernel: Side of the blur's kernel in pixels, odd.
+        blur: Chance and strength of the blur.
     """
 
     group_probability: float = Field(default=0.2, ge=0, le=1)
     cutouts: int = Field(default=4, ge=0)
     cutout_side: Share = (0.0625, 0.25)
-    blur_probability: float = Field(default=0.5, ge=0, le=1)
-    blur_sigma: Sigma = (0.1, 2.0)
-    blur_kernel: int = Field(default=13, ge=1)
+    blur: BlurSpec = BlurSpec()
 
     @model_validator(mode="after")
     def _check(self) -> "DegradationSpec":
-        if self.blur_kernel % 2 == 0:
-            raise InvalidInputError(f"blur_kernel {self.blur_kernel}: must be odd")
-        for name, (low, high) in (
-            ("cutout_side", self.cutout_side),
-            ("blur_sigma", self.blur_sigma),
-        ):
-            if low > high:
-                raise InvalidInputError(f"{name} {low:g}, {high:g}: the smaller must come first")
+        _check_order("cutout_side", *self.cutout_side)
         return self
 
 
@@ -102,7 +117,7 @@ def degrade(
     batch, _, height, width = bands.shape
     is_dropped = _dropped(is_absent.cpu(), groups.cpu(), spec, generator).to(bands.device)
     is_cut = _cut(batch, height, width, spec, generator).to(bands.device)
-    soft = blurred(bands, spec, generator)
+    soft = blurred(bands, spec.blur, generator)
     hidden = is_dropped[:, :, None, None] | is_cut[:, None]
     return Degraded(torch.where(hidden, 0.0, soft), is_dropped, is_cut)
 
@@ -143,17 +158,17 @@ def _cut(
 
 
 def blurred(
-    bands: Float[Tensor, "batch band y x"], spec: DegradationSpec, generator: torch.Generator
+    bands: Float[Tensor, "batch band y x"], spec: BlurSpec, generator: torch.Generator
 ) -> Float[Tensor, "batch band y x"]:
     """Return images of which some are blurred, each with its own strength, all bands alike."""
     batch, count, height, width = bands.shape
-    low, high = spec.blur_sigma
+    low, high = spec.sigma
     sigma = low + (high - low) * torch.rand(batch, generator=generator)
-    is_blurred = torch.rand(batch, generator=generator) < spec.blur_probability
-    reach = torch.arange(spec.blur_kernel) - spec.blur_kernel // 2
+    is_blurred = torch.rand(batch, generator=generator) < spec.probability
+    reach = torch.arange(spec.kernel) - spec.kernel // 2
     kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(bands)
-    pad = spec.blur_kernel // 2
+    pad = spec.kernel // 2
     # One group per sample and band, so that every sample has its own kernel.
     planes = bands.reshape(1, batch * count, height, width)
     weights = kernel.repeat_interleave(count, 0)[:, None, :, None]

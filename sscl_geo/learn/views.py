@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sscl_geo.learn.degradations import DegradationSpec, blurred
+from sscl_geo.learn.degradations import BlurSpec, blurred
 
 
 class View(NamedTuple):
@@ -25,7 +25,7 @@ class View(NamedTuple):
 def drawn_view(
     images: Float[Tensor, "batch band y x"],
     smallest: float,
-    blur: DegradationSpec,
+    blur: BlurSpec,
     generator: torch.Generator,
 ) -> View:
     """Return a random view: a crop brought back to full size, turned, flipped, and maybe blurred.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
+from sscl_geo.learn.degradations import BlurSpec, DegradationSpec, band_groups, degrade
 from sscl_geo.learn.spec import NetworkSpec
 
 GROUPS = torch.tensor([[True, True, True, False], [False, False, False, True]])
@@ -55,14 +55,14 @@ def test_the_same_draw_damages_the_same() -> None:
 def test_without_blur_the_rest_of_the_image_is_untouched() -> None:
     bands = torch.randn(3, 4, 20, 20, generator=generator(0))
     damaged = degrade(
-        bands, present(bands), GROUPS, DegradationSpec(blur_probability=0.0), generator(1)
+        bands, present(bands), GROUPS, DegradationSpec(blur=BlurSpec(probability=0.0)), generator(1)
     )
     hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
     assert torch.equal(damaged.bands[~hidden], bands[~hidden])
 
 
 def test_blur_keeps_a_flat_image_and_smooths_a_rough_one() -> None:
-    spec = DegradationSpec(blur_probability=1.0, blur_sigma=(1.5, 1.5), cutouts=0)
+    spec = DegradationSpec(blur=BlurSpec(probability=1.0, sigma=(1.5, 1.5)), cutouts=0)
     flat = torch.full((2, 4, 20, 20), 3.0)
     rough = torch.randn(2, 4, 20, 20, generator=generator(2))
     kept_flat = degrade(flat, present(flat), GROUPS, spec, generator(3))

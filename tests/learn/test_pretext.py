@@ -11,7 +11,7 @@ from torch import Tensor
 from sscl_geo import plugins
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.batches import Batch
-from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
+from sscl_geo.learn.degradations import BlurSpec, DegradationSpec, band_groups, degrade
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.views import drawn_view
@@ -151,7 +151,7 @@ def test_simsiam_draws_predictions_to_projections_that_stand_still() -> None:
     built: Any = task("simsiam", {"width": 8, "hidden": 4}).eval()
     arrays, images = stored(), built.encoder.normalise(stored()).values
     generator = torch.Generator().manual_seed(5)
-    views = [drawn_view(images, 0.2, DegradationSpec(), generator) for _ in range(2)]
+    views = [drawn_view(images, 0.2, BlurSpec(), generator) for _ in range(2)]
 
     def literal(*, stands_still: bool) -> Tensor:
         z = [built.projection(built.encoder(v.images).mean((2, 3), keepdim=True)) for v in views]

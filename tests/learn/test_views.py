@@ -4,10 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sscl_geo.learn.degradations import DegradationSpec
+from sscl_geo.learn.degradations import BlurSpec
 from sscl_geo.learn.views import drawn_view, on_the_image
 
-SHARP = DegradationSpec(blur_probability=0.0)
+SHARP = BlurSpec(probability=0.0)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -26,6 +26,6 @@ def test_a_view_brought_back_is_the_image_where_it_covers_it(seed: int) -> None:
 def test_the_same_draw_makes_the_same_view() -> None:
     image = torch.randn(2, 3, 16, 16)
     one, other = (
-        drawn_view(image, 0.2, DegradationSpec(), torch.Generator().manual_seed(4)) for _ in "ab"
+        drawn_view(image, 0.2, BlurSpec(), torch.Generator().manual_seed(4)) for _ in "ab"
     )
     assert torch.equal(one.images, other.images)

@@ -3,8 +3,10 @@
 The network of PixIF (Chen and Bruzzone 2022, "Self-supervised SAR-optical data fusion of
 Sentinel-1/-2 images"): per branch a ResNet-18 without its last stage and of half its width, then a
 U-Net decoder over the maps of all branches side by side. With `layers: 0` of features, one sensor's
-bands in each of `branches` and `width: 32` it is their six-band net, but for zeros where theirs
-pads by repetition. `depth`, `rates` and `output_stride` are not used.
+bands in each of `branches` and `width: 32` it has the encoders of their six-band net. Its decoder
+is that of our other networks: maps are raised bilinearly, theirs by repetition, and joined through
+1x1 convolutions, and the last one sees the bands themselves; edges are padded with zeros, theirs by
+repetition. `depth`, `rates` and `output_stride` are not used.
 """
 
 import torch

@@ -2,7 +2,8 @@
 
 Chen and Bruzzone 2022, "Self-supervised SAR-optical data fusion of Sentinel-1/-2 images", and their
 code. Superpixels are those of Felzenszwalb and Huttenlocher 2004 on the red, green and blue of each
-patch; theirs were made once per image, before cropping.
+patch; theirs were made once per image, before cropping. Images and single sensors share one head
+on the mean of the last map, with the other sensor's bands hidden; theirs have one for each encoder.
 """
 
 from typing import Literal

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
-from sscl_geo.learn.degradations import DegradationSpec
+from sscl_geo.learn.degradations import BlurSpec
 from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.views import drawn_view, on_the_image
@@ -33,14 +33,14 @@ class Settings(Frozen):
         width: Planes of the projection.
         hidden: Planes inside the predictor.
         smallest_crop: Smallest share of an image's area that a view takes.
-        blur: Chance and strength of the blur; its other fields do nothing.
+        blur: Chance and strength of the blur.
     """
 
     level: Literal["image", "dense"] = "image"
     width: int = Field(default=2048, ge=2)
     hidden: int = Field(default=512, ge=2)
     smallest_crop: float = Field(default=0.2, gt=0, le=1)
-    blur: DegradationSpec = DegradationSpec()
+    blur: BlurSpec = BlurSpec()
 
 
 class SimSiam(nn.Module):
