@@ -52,7 +52,8 @@ def pretrain(
 ) -> None:
     """Train an encoder on unlabelled cubes or chips: UniFeat, then CoRe."""
     from sscl_geo.io.fields import selected
-    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.runtime.gang import BOARD, LINES, Ranks
+    from sscl_geo.runtime.progress import followed
     from sscl_geo.stages.pretrain import PretrainRequest
     from sscl_geo.stages.pretrain import pretrain as run
 
@@ -60,7 +61,9 @@ def pretrain(
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
     where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
     request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
-    bundle = run(request, local_path(out, BUNDLE), where)
+    folder = local_path(out, BUNDLE)
+    with followed(folder / BOARD / LINES):
+        bundle = run(request, folder, where)
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
 
@@ -101,7 +104,8 @@ def finetune(
 ) -> None:
     """Train a model on few labels."""
     from sscl_geo.io.fields import selected
-    from sscl_geo.runtime.gang import Ranks
+    from sscl_geo.runtime.gang import BOARD, LINES, Ranks
+    from sscl_geo.runtime.progress import followed
     from sscl_geo.stages.finetune import FinetuneRequest
     from sscl_geo.stages.finetune import finetune as run
 
@@ -120,7 +124,9 @@ def finetune(
     )
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
     where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
-    bundle = run(request, local_path(out, BUNDLE), where)
+    folder = local_path(out, BUNDLE)
+    with followed(folder / BOARD / LINES):
+        bundle = run(request, folder, where)
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 
 

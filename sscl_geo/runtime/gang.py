@@ -15,6 +15,9 @@ from sscl_geo.frozen import Frozen
 BOARD = "tensorboard"
 """Name of the folder beside a run that TensorBoard reads."""
 
+LINES = "epochs.log"
+"""Name of the file beside what TensorBoard reads that has a line an epoch."""
+
 CHECKPOINT = "checkpoint.pt"
 """Name of the last checkpoint in a run's folder, whatever gang made it."""
 
@@ -82,10 +85,10 @@ def told(metrics: Metrics) -> str:
 
 
 class Board:
-    """What TensorBoard shows: one scalar a metric, phase and epoch.
+    """What TensorBoard shows, one scalar a metric, phase and epoch; and a line an epoch.
 
     Args:
-        folder: Folder of its event files.
+        folder: Folder of its event files and of the lines.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,6 +102,8 @@ class Board:
             if isinstance(value, float):
                 self._writer.add_scalar(f"{metrics['phase']}/{name}", value, int(metrics["epoch"]))
         self._writer.flush()
+        with (self._folder / LINES).open("a", encoding="utf-8") as file:
+            file.write(told(metrics) + "\n")
 
     def close(self) -> None:
         """End the writer's threads."""

@@ -1,7 +1,10 @@
-"""Progress on a terminal, with rate and time left; silence elsewhere."""
+"""Progress: of units on a terminal, with rate and time left, and of trainings line by line."""
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,6 +21,8 @@ from rich.progress import ProgressColumn as Column
 from rich.text import Text
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 1.0
 
 
 class _Rate(Column):
@@ -46,3 +51,28 @@ def shown(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield from progress.track(items, total=total, description=label)
+
+
+@contextmanager
+def followed(path: Path) -> Iterator[None]:
+    """Write to stderr every line that a file gets, from any machine, while the block runs."""
+    is_over = Event()
+    begin = path.stat().st_size if path.exists() else 0
+    thread = Thread(target=_follow, args=(path, begin, is_over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _follow(path: Path, place: int, is_over: Event) -> None:
+    is_last = False
+    while not is_last:
+        is_last = is_over.wait(LOOK_SECONDS)
+        content = path.read_bytes()[place:] if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        sys.stderr.write(whole.decode())
+        sys.stderr.flush()
+        place += len(whole)

@@ -220,7 +220,9 @@ def test_a_driver_killed_in_an_epoch_is_run_again(
             behind = strike(out, lambda: kill_a_driver(driver))
         finally:
             driver.kill()
-    subprocess.run(command, check=True, timeout=PATIENCE)
+    done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("phase finetune  epoch")]
+    assert len(lines) == EPOCHS - len(behind)
     assert_resumed(out, behind, undisturbed)
     assert_alike(out, undisturbed)
 

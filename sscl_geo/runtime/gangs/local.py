@@ -1,6 +1,5 @@
 """One rank, in this process."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from sscl_geo.runtime.gang import (
     Rank,
     Ranks,
     keep_whole,
-    told,
 )
 
 
@@ -54,8 +52,6 @@ class LocalRank:
         """Keep a checkpoint in place of the last one."""
         keep_whole(self._path, checkpoint)
         self._board.add(metrics)
-        if sys.stderr.isatty():
-            sys.stderr.write(told(metrics) + "\n")
 
     def close(self) -> None:
         """End what writes for TensorBoard."""

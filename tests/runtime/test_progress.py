@@ -1,0 +1,61 @@
+"""Trainings tell each epoch: a line to follow, and what TensorBoard reads."""
+
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from sscl_geo.runtime.gang import LINES, Board
+from sscl_geo.runtime.progress import followed
+
+EPOCHS: list[dict[str, float | int | str]] = [
+    {"phase": "core", "epoch": 1, "loss": 0.5, "data_wait": 0.25},
+    {"phase": "core", "epoch": 2, "loss": 0.125, "data_wait": 0.0},
+]
+
+
+def events(folder: Path) -> Iterator[Event]:
+    """Yield the records of the event files: a length, its checksum, the bytes, their checksum."""
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            yield Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def test_an_epoch_is_a_scalar_of_each_metric_and_a_line(tmp_path: Path) -> None:
+    with closing(Board(tmp_path)) as board:
+        for epoch in EPOCHS:
+            board.add(epoch)
+    told = {
+        (value.tag, event.step): value.simple_value
+        for event in events(tmp_path)
+        for value in event.summary.value
+    }
+    assert told == {
+        (f"core/{name}", epoch["epoch"]): epoch[name]
+        for epoch in EPOCHS
+        for name in ("loss", "data_wait")
+    }
+    assert (tmp_path / LINES).read_text().splitlines() == [
+        "phase core  epoch 1  loss 0.5  data_wait 0.25",
+        "phase core  epoch 2  loss 0.125  data_wait 0",
+    ]
+
+
+def test_what_another_process_writes_is_followed_line_by_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "deeper" / "epochs.log"
+    path.parent.mkdir()
+    path.write_text("of a run before\n")
+    with followed(path):
+        write = f"open({str(path)!r}, 'a').write('one\\ntwo\\nhalf a li')"
+        subprocess.run([sys.executable, "-c", write], check=True)
+    assert capfd.readouterr().err == "one\ntwo\n"
