@@ -25,9 +25,16 @@ from sscl_geo.learn.tuning import prepare_inference
 BACKBONES = "sscl_geo.learn.backbones"
 BANDS = tuple(
     BandInput(
-        name=f"s:{name}", array="a", gsd=10, nodata=0, low=0.0, high=1.0, mean=0.0, spread=1.0
+        name=f"sentinel2_l2a:{name}",
+        array="a",
+        gsd=10,
+        nodata=0,
+        low=0.0,
+        high=1.0,
+        mean=0.0,
+        spread=1.0,
     )
-    for name in "ABCDE"
+    for name in ("B05", "B06", "B07", "B11", "B12")
 )
 
 
@@ -119,6 +126,36 @@ def test_imagenet_weights_make_the_same_maps_as_torchvisions_network(
     for stage, layer in zip(found[:3], (theirs.layer1, theirs.layer2, theirs.layer3), strict=True):
         x = layer(x)
         assert torch.allclose(stage, x, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_bands_that_are_colours_have_the_kernels_of_these(weights: Path, theirs: Any) -> None:
+    names = ("B12", "B02", "B03", "B04")
+    bands = tuple(BANDS[0].replace(name=f"sentinel2_l2a:{name}") for name in names)
+    fused = Encoder(encoder(18).spec.replace(bands=bands))
+    initialise(fused, "imagenet", {"weights": str(weights)})
+    resnet = next(m for m in fused.backbone.modules() if isinstance(m, ResNet))
+    stem: Any = resnet.stem[0].weight
+    red, green, blue = theirs.conv1.weight.unbind(1)
+    mean = (red + green + blue) / 3
+    assert torch.allclose(stem, torch.stack([mean, blue, green, red], 1) * 3 / 4, atol=1e-7)
+
+
+def test_weights_are_found_in_torch_s_own_cache(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    shutil.copy(weights, tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
+    monkeypatch.chdir(tmp_path)
+    made = [encoder(18), encoder(18)]
+    for network, name in zip(made, (str(weights), "resnet18-f37072fd.pth"), strict=True):
+        initialise(network, "imagenet", {"weights": name})
+    one, other = (
+        next(m for m in network.backbone.modules() if isinstance(m, ResNet)).state_dict()
+        for network in made
+    )
+    assert all(torch.equal(other[name], value) for name, value in one.items())
 
 
 def test_weights_of_a_torch_that_did_not_count_batches_are_the_same(

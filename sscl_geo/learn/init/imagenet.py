@@ -1,22 +1,26 @@
 """A ResNet's weights of ImageNet, in torchvision's names, under our backbones.
 
-The stem sees features or bands instead of red, green and blue: every input plane gets the mean of
-the three kernels, scaled so that the sum over planes is the sum over the three colours. Everything
-else (feature extractor, pyramid, decoder) stays random. The file decides which training the weights
-come from; torchvision's IMAGENET1K_V1 and V2 differ.
+The stem sees features or bands instead of red, green and blue: a band that is one of these gets its
+kernel, every other plane the mean of the three, all scaled by three over the number of planes.
+Everything else (feature extractor, pyramid, decoder) stays random. The file decides which training
+the weights come from; torchvision's IMAGENET1K_V1 and V2 differ.
 """
 
 import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, hub
 from torch.nn import BatchNorm2d, Conv2d, Module, Sequential
 
 from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.resnet import ResNet
+from sscl_geo.learn.spec import NetworkSpec
+from sscl_geo.sensors import band_of
+
+COLOURS = ("red", "green", "blue")
 
 
 class Settings(Frozen):
@@ -24,7 +28,8 @@ class Settings(Frozen):
 
     Attributes:
         weights: A state dictionary of torchvision's `resnet18` or `resnet50`, as torch saves it
-            (`.pth`), such as `~/.cache/torch/hub/checkpoints/resnet50-0676ba61.pth`.
+            (`.pth`): a path, or the name of a file in torch's own cache, such as
+            `resnet50-0676ba61.pth`.
         sha256: Digest of that file; filled in where it is None.
     """
 
@@ -38,9 +43,13 @@ def settle(settings: Settings) -> Settings:
     Raises:
         InvalidInputError: There is no such file, or it is another one.
     """
-    path = settings.weights.expanduser().resolve()
+    path, cache = settings.weights.expanduser().resolve(), Path(hub.get_dir()) / "checkpoints"
+    if not path.is_file() and (cache / settings.weights).is_file():
+        path = (cache / settings.weights).resolve()
     if not path.is_file():
-        raise InvalidInputError(f"init imagenet: {path}: no such file; give torchvision's weights")
+        raise InvalidInputError(
+            f"init imagenet: {path}: no such file, nor is it in {cache}; give torchvision's weights"
+        )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if settings.sha256 not in (None, found):
@@ -70,7 +79,7 @@ def prepare(encoder: Encoder, settings: Settings) -> None:
     theirs = _loaded(settle(settings).weights)
     mine = _names(resnet)
     adapted = {
-        name: _stem(theirs[name], resnet) if name == "conv1.weight" else theirs[name]
+        name: _stem(theirs[name], encoder.spec) if name == "conv1.weight" else theirs[name]
         for name in mine
         if name in theirs
     }
@@ -95,9 +104,18 @@ def _loaded(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _stem(theirs: Tensor, resnet: ResNet) -> Tensor:
-    planes = next(m for m in resnet.stem if isinstance(m, Conv2d)).in_channels
-    return theirs.mean(1, keepdim=True).expand(-1, planes, -1, -1) * (theirs.shape[1] / planes)
+def _stem(theirs: Tensor, spec: NetworkSpec) -> Tensor:
+    colours = [_colour(band.name) if spec.features.layers == 0 else None for band in spec.bands]
+    planes = [colour for colour in colours for _ in range(spec.features.width)]
+    mean = theirs.mean(1)
+    kernels = [mean if one is None else theirs[:, COLOURS.index(one)] for one in planes]
+    return torch.stack(kernels, 1) * (theirs.shape[1] / len(planes))
+
+
+def _colour(name: str) -> str | None:
+    """Return which of the colours of a picture a band is."""
+    own = band_of(name).common_name
+    return own if own in COLOURS else None
 
 
 def _names(resnet: ResNet) -> dict[str, Tensor]:
