@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import rasterio
 import xarray
+from typer.testing import CliRunner
 
 from sscl_geo import plugins
+from sscl_geo.cli import app
 from sscl_geo.demo.items import CRS, ground_transform
 from sscl_geo.demo.serve import served
 from sscl_geo.errors import (
@@ -187,6 +189,16 @@ def test_a_layer_has_the_legend_that_its_catalogue_s_profile_names(learned: Any)
         legend_of(LayerSource(layer="land-cover"), learned.cube)
     with pytest.raises(InvalidInputError, match="holds measurements"):
         legend_of(known.replace(layer="cop-dem"), learned.cube)
+
+
+def test_the_command_asks_for_a_legend_where_nothing_else_tells_it(
+    world: Any, learned: Any, tmp_path: Path
+) -> None:
+    command = ["labels", "--cube", str(learned.cube), "--out", str(tmp_path / "labels.zarr")]
+    for given, told in ((str(world.truth), "what its numbers mean"), ("stac:land-cover", "give a")):
+        with pytest.raises(InvalidInputError, match=told) as error:
+            CliRunner().invoke(app, [*command, "--source", given], catch_exceptions=False)
+        assert "--legend" in str(error.value)
 
 
 def test_a_layer_is_searched_once(
