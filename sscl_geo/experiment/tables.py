@@ -73,6 +73,7 @@ def markdown(
     if is_beside_others:
         rows = _published(experiment, found)
         parts += [f"## Beside published numbers, with most labels\n\n{rows}\n"]
+    parts.append(f"## IoU of each class, with most labels\n\n{_by_class(experiment, found)}\n")
     if details:
         parts += [f"## Detail of feature maps, the image's is 1\n\n{_detail_rows(details)}\n"]
     about = [f"- `{name}`: {s.about}" for name, s in experiment.systems.items() if s.about]
@@ -157,6 +158,22 @@ def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:
                 row += [_cell(found, experiment, name, experiment.labels_of(name)[-1], metric)]
                 row += ["" if told is None else f"{told:.1f}"]
             rows.append(row)
+    return _table(header, rows)
+
+
+def _by_class(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+    header, rows = ["system"], []
+    for name in experiment.systems:
+        counts = experiment.labels_of(name)[-1:]
+        keys = [(name, str(c), seed) for c in counts for seed in range(experiment.seeds_of(name))]
+        told = [found[key].scores for key in keys if key in found]
+        if told:
+            header = ["system", *(item.name for item in told[0].legend.classes)]
+            known = [
+                [i for i in one if i is not None]
+                for one in zip(*(s.iou for s in told), strict=True)
+            ]
+            rows.append([name, *(f"{100 * np.mean(one):.1f}" if one else "" for one in known)])
     return _table(header, rows)
 
 

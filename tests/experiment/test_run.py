@@ -67,6 +67,13 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     saved = np.mean([miou[f"sscl/4/{seed}"] - miou[f"random/all/{seed}"] for seed in range(2)])
     assert f"| sscl - random, all | mIoU | {saved:+.2f} [" in tables
     assert "| pretrained system | gradient energy | median frequency |" in tables
+    classes = [row["scores"]["iou"] for row in rows if row["key"].startswith("sscl/all/")]
+    names = [item["name"] for item in rows[0]["scores"]["legend"]["classes"]]
+    by_class = tables.split(f"| system | {' | '.join(names)} |")[1]
+    line = next(line for line in by_class.splitlines() if line.startswith("| sscl |"))
+    means = [[one for one in seeds if one is not None] for seeds in zip(*classes, strict=True)]
+    told = [f"{100 * np.mean(one):.1f}" if one else "" for one in means]
+    assert line == f"| sscl | {' | '.join(told)} |"
     assert not list((done / "models").rglob("model.safetensors"))
 
 

@@ -42,7 +42,7 @@ def test_every_shipped_experiment_is_one(
 ) -> None:
     experiment = read_yaml(Experiment, path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "resnet50.pth").write_bytes(b"weights")
+    (tmp_path / "resnet50-0676ba61.pth").write_bytes(b"weights")
     for name in experiment.systems:
         experiment.study_of(name)
         assert experiment.version(name)
@@ -55,11 +55,12 @@ def test_a_cell_knows_the_weights_that_its_init_names(
     named = [n for n in letter.systems if letter.study_of(n).init.name == "imagenet"]
     assert named
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInputError, match=r"resnet50\.pth: no such file"):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(InvalidInputError, match=r"resnet50-0676ba61\.pth: no such file"):
         letter.version(named[0])
     versions = set()
     for content in (b"one", b"two"):
-        (tmp_path / "resnet50.pth").write_bytes(content)
+        (tmp_path / "resnet50-0676ba61.pth").write_bytes(content)
         versions.add(letter.version(named[0]))
     assert len(versions) == 2
 
