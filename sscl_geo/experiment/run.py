@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from sscl_geo.errors import InvalidInputError
@@ -31,6 +30,8 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
+from sscl_geo.learn.resnet import maps_per_pixel
+from sscl_geo.learn.study import Study
 from sscl_geo.ops.assessment import Assessment
 from sscl_geo.ops.resolution import Detail
 from sscl_geo.runtime.ledger import Ledger
@@ -168,19 +169,28 @@ def _run(
 
 
 def _cell_bytes(job: Job, bands: int) -> int:
-    """Return about what the largest cell holds: its features, at full resolution, weigh most."""
-    if job.gpus:
-        return CELL_BYTES
-    studies = [job.experiment.study_of(name) for name in job.experiment.systems]
+    """Return about what the largest cell holds, most of it maps of networks that train."""
+    systems = job.experiment.systems
+    networks = [name for name in systems if systems[name].is_network and not job.gpus]
     return CELL_BYTES + max(
-        schedule.batch
-        // schedule.accumulate
-        * schedule.patch**2
-        * bands
-        * (1 + KEPT_PER_LAYER * study.features.layers * study.features.width)
-        * np.dtype(np.float32).itemsize
-        for study in studies
-        for schedule in study.schedules
+        (_step_bytes(job.experiment.study_of(name), bands) for name in networks), default=0
+    )
+
+
+def _step_bytes(study: Study, bands: int) -> int:
+    """Return about what the largest step of a study keeps for its gradient, in float32."""
+    features = study.features.layers * study.features.width
+    # UniFeat sees bands in pairs, and no backbone.
+    planes = [
+        (one.schedule, 2 * features)
+        if one.name == "unifeat"
+        else (one.schedule, bands * features + maps_per_pixel(study.backbone))
+        for one in study.pretexts
+    ]
+    planes.append((study.finetune.schedule, bands * features + maps_per_pixel(study.backbone)))
+    return max(
+        int(KEPT_PER_LAYER * 4 * count * schedule.patch**2 * schedule.batch / schedule.accumulate)
+        for schedule, count in planes
     )
 
 
@@ -204,16 +214,24 @@ def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
 
 
 def _mixed(job: Job, outcomes: Sequence[Outcome]) -> str:
-    """Return a warning if some cells were computed in another precision than others."""
-    studies = [job.experiment.study_of(name) for name in job.experiment.systems]
-    schedules = [one for study in studies for one in study.schedules]
-    is_open = any(one.precision == "auto" for one in schedules)
-    halves = {outcome.evidence.get("has_bfloat16") for outcome in outcomes} - {None}
-    if not is_open or len(halves) < 2:  # noqa: PLR2004 - with and without
+    """Return a warning if networks may have learned in another precision than others."""
+    systems = job.experiment.systems
+    open_ones = {
+        name
+        for name in systems
+        if systems[name].is_network
+        and any(one.precision == "auto" for one in job.experiment.study_of(name).schedules)
+    }
+    halves = {
+        outcome.evidence.get("has_bfloat16")
+        for outcome in outcomes
+        if outcome.key.split("/")[1].split("@")[0] in open_ones
+    }
+    if len(halves) < 2:  # noqa: PLR2004 - with, without, or unknown
         return ""
     return (
-        "\nSome of these cells were computed in bfloat16 and others in float32: `precision: auto`, "
-        "on machines of two kinds.\n"
+        "\nSome of these networks learned in bfloat16 and others in float32, or it is not known: "
+        "`precision: auto`, on several machines.\n"
     )
 
 

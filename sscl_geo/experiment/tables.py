@@ -162,18 +162,17 @@ def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:
 
 
 def _by_class(experiment: Experiment, found: dict[Key, Assessment]) -> str:
-    header, rows = ["system"], []
+    header, rows = ["system", "labelled chips"], []
     for name in experiment.systems:
         counts = experiment.labels_of(name)[-1:]
         keys = [(name, str(c), seed) for c in counts for seed in range(experiment.seeds_of(name))]
         told = [found[key].scores for key in keys if key in found]
         if told:
-            header = ["system", *(item.name for item in told[0].legend.classes)]
-            known = [
-                [i for i in one if i is not None]
-                for one in zip(*(s.iou for s in told), strict=True)
-            ]
-            rows.append([name, *(f"{100 * np.mean(one):.1f}" if one else "" for one in known)])
+            header[2:] = [item.name for item in told[0].legend.classes]
+            classes = zip(*(scores.iou for scores in told), strict=True)
+            known = [[iou for iou in one if iou is not None] for one in classes]
+            means = [f"{100 * np.mean(one):.1f}" if one else "" for one in known]
+            rows.append([name, keys[0][1], *means])
     return _table(header, rows)
 
 

@@ -92,16 +92,22 @@ def write_whole(path: Path, content: bytes) -> None:
     pending = _pending(path)
     _write_through(pending, content)
     pending.replace(path)
+    sync(path.parent, path.parent)
 
 
-def sync(path: Path) -> None:
-    """Return when a file that others wrote, and its name, outlast a loss of power."""
-    for name in (path, path.parent):
-        number = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+def sync(path: Path, root: Path) -> None:
+    """Return when a file that others wrote, and its name below a folder, outlast a loss of power.
+
+    A file that is not there, or no more, is none to wait for.
+    """
+    depth = len(path.relative_to(root).parts)
+    with suppress(FileNotFoundError):
+        for name in (path, *path.parents[:depth]):
+            number = os.open(name, os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
 
 
 def _pending(path: Path) -> Path:

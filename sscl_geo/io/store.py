@@ -140,6 +140,11 @@ class Store:
         with readable(f"{self.path / PLAN}: {key!r}"):
             return parsed(self.plan.content[key])
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of its root group."""
+        return dict(self._root.attrs)
+
     def names(self, group: str) -> tuple[str, ...]:
         """Return the names of a group's arrays, in order; none if there is no such group.
 
@@ -177,8 +182,7 @@ class Store:
             if self.path.is_local:
                 # Before the ledger says so: after a loss of power a file could be there, and empty.
                 for shard in self._shards(path, lead, window):
-                    if shard.exists():
-                        sync(Path(shard.key))
+                    sync(Path(shard.key), Path(self.path.key))
         if not np.array_equal(found, data):
             message = (
                 f"{self.path}/{path}: the bytes read back differ from those written; check the disk"

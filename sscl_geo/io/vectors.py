@@ -53,6 +53,7 @@ def read_vector(path: Path, told: str) -> geopandas.GeoDataFrame:
     with readable(told):
         if path.suffix.lower() == ".parquet":
             frame = geopandas.read_parquet(path)
+            frame = frame.set_geometry(shapely.force_2d(frame.geometry))
         else:
             frame = geopandas.read_file(path, layer=_layer(path, told), force_2d=True)
     if frame.crs is None:
@@ -90,7 +91,10 @@ def _check_edges(shapes: np.ndarray, told: str) -> None:
 def _layer(path: Path, told: str) -> str:
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     if len(layers) != 1:
-        message = f"{told}: needs one layer of polygons, and has {', '.join(layers) or 'none'}"
+        message = (
+            f"{told}: needs one layer of polygons, and has {', '.join(layers) or 'none'}; write "
+            "the one that is meant to a file of its own"
+        )
         raise InvalidInputError(message)
     return layers[0]
 

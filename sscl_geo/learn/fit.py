@@ -105,7 +105,8 @@ def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> lis
             continue
         first = done.epoch if index == done.phase else 0
         saved = state if index == done.phase and first else None
-        _fit_phase(_Run(model, phase, index, gang, seed, history), first, saved)
+        with _memory_told(phase):
+            _fit_phase(_Run(model, phase, index, gang, seed, history), first, saved)
     return history
 
 
@@ -226,8 +227,7 @@ def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
     schedule, started = run.phase.schedule, time.perf_counter()
     learner.task.train()
     torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
-    with _memory_told(run.phase):
-        loss, waited = _steps(run, learner, epoch)
+    loss, waited = _steps(run, learner, epoch)
     _check_finite(run, "loss", epoch, loss)
     seconds = time.perf_counter() - started
     return {

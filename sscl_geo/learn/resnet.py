@@ -19,6 +19,19 @@ STEM_STRIDE = 2
 DROPOUT = 0.5
 
 
+def maps_per_pixel(spec: BackboneSpec) -> float:
+    """Return about how many planes of convolutions a backbone has for each pixel of its input."""
+    if spec.name == "dilated":
+        return len(spec.rates) * spec.width + spec.context_width
+    per_block = 2 if spec.depth == 18 else 6  # noqa: PLR2004 - of a bottleneck 1, 1 and 4
+    strides = [min(2 * STEM_STRIDE * 2**index, max(spec.output_stride, 2)) for index in range(4)]
+    stages = zip(BLOCKS[spec.depth], strides, strict=True)
+    found: float = spec.width / STEM_STRIDE**2
+    for index, (count, stride) in enumerate(stages):
+        found += count * per_block * spec.width * 2**index / stride**2
+    return found
+
+
 class Maps(NamedTuple):
     """What a ResNet sees on its way down.
 

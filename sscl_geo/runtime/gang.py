@@ -119,3 +119,8 @@ def keep_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     pending.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,8 +1,8 @@
-"""Progress: of units on a terminal, with rate and time left, and of trainings line by line."""
+"""Progress on a terminal: of units with rate and time left, of trainings line by line."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import TypeVar
@@ -55,7 +55,10 @@ def shown(items: Iterable[T], total: int, label: str) -> Iterator[T]:
 
 @contextmanager
 def followed(path: Path) -> Iterator[None]:
-    """Write to stderr every line that a file gets, from any machine, while the block runs."""
+    """Write every line that a file gets, from any machine, to stderr if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
     is_over = Event()
     begin = path.stat().st_size if path.exists() else 0
     thread = Thread(target=_follow, args=(path, begin, is_over), daemon=True)
@@ -71,8 +74,9 @@ def _follow(path: Path, place: int, is_over: Event) -> None:
     is_last = False
     while not is_last:
         is_last = is_over.wait(LOOK_SECONDS)
-        content = path.read_bytes()[place:] if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        sys.stderr.write(whole.decode())
-        sys.stderr.flush()
-        place += len(whole)
+        with suppress(OSError):
+            content = path.read_bytes()[place:]
+            whole = content[: content.rfind(b"\n") + 1]
+            place += len(whole)
+            sys.stderr.write(whole.decode())
+            sys.stderr.flush()

@@ -36,11 +36,12 @@ def execute(stage: Stage, journal: Journal, machines: Machines, label: str) -> S
     """
     executor = plugins.find(EXECUTORS, machines.executor)
     units = stage.plan()
-    _check_memory(stage.memory(), executor.worker_bytes(machines), label)
-    stage.prepare()
     ledger = Ledger(journal)
     finished = ledger.finished
     pending = [unit for unit in units if unit.key not in finished]
+    if pending:
+        _check_memory(stage.memory(), executor.worker_bytes(machines), label)
+    stage.prepare()
     try:
         for outcome in shown(executor.execute(stage.run, pending, machines), len(pending), label):
             ledger.append(outcome)

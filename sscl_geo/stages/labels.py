@@ -31,7 +31,7 @@ from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
-VERSION = 2
+VERSION = 3
 EVER = "2000-01-01/2099-12-31"
 RASTERS = "rasters.json"
 BYTES_PER_PIXEL = 64
@@ -82,12 +82,12 @@ class Rasters(Frozen):
     Attributes:
         items: The rasters, the preferred first.
         profile: Their catalogue's, which says who signs their addresses.
-        license: Licence of the layer.
+        license: Licence of the layer, if it is known.
     """
 
     items: tuple[LayerItem, ...]
     profile: Profile
-    license: str
+    license: str = ""
 
 
 class Job(Frozen):

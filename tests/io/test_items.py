@@ -151,7 +151,6 @@ sensors:
   sentinel1_rtc:
     collections: [sentinel1-rtc-aws]
     assets: {VV: gamma0_vv, VH: gamma0_vh}
-    nodata: 0
 """
 
 

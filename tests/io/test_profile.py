@@ -45,7 +45,7 @@ def test_a_shipped_profile_s_layers_are_classes_of_a_legend_or_measurements(path
             assert read_yaml(Profile, path).url is None
             continue
         legend = read_yaml(Legend, plugins.shipped("catalogs") / "legends" / f"{layer.legend}.yaml")
-        assert 0 not in {source for item in legend.classes for source in item.sources}
+        assert all(0 not in (item.sources or (item.value,)) for item in legend.classes)
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)

@@ -1,5 +1,7 @@
 """Trainings tell each epoch: a line to follow, and what TensorBoard reads."""
 
+import os
+import pty
 import struct
 import subprocess
 import sys
@@ -11,7 +13,6 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from sscl_geo.runtime.gang import LINES, Board
-from sscl_geo.runtime.progress import followed
 
 EPOCHS: list[dict[str, float | int | str]] = [
     {"phase": "core", "epoch": 1, "loss": 0.5, "data_wait": 0.25},
@@ -49,13 +50,27 @@ def test_an_epoch_is_a_scalar_of_each_metric_and_a_line(tmp_path: Path) -> None:
     ]
 
 
-def test_what_another_process_writes_is_followed_line_by_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+FOLLOWING = """
+import pathlib, subprocess, sys
+from sscl_geo.runtime.progress import followed
+path = pathlib.Path(sys.argv[1])
+with followed(path):
+    write = f"open({str(path)!r}, 'a').write('one\\\\ntwo\\\\nhalf a li')"
+    subprocess.run([sys.executable, "-c", write], check=True)
+"""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_on_a_terminal_what_another_process_writes_is_followed_line_by_line(
+    tmp_path: Path, *, is_terminal: bool
 ) -> None:
-    path = tmp_path / "deeper" / "epochs.log"
-    path.parent.mkdir()
+    path = tmp_path / "epochs.log"
     path.write_text("of a run before\n")
-    with followed(path):
-        write = f"open({str(path)!r}, 'a').write('one\\ntwo\\nhalf a li')"
-        subprocess.run([sys.executable, "-c", write], check=True)
-    assert capfd.readouterr().err == "one\ntwo\n"
+    reading, writing = pty.openpty() if is_terminal else os.pipe()
+    subprocess.run([sys.executable, "-c", FOLLOWING, str(path)], check=True, stderr=writing)
+    if not is_terminal:
+        os.write(writing, b"nothing")
+    told = os.read(reading, 1000)
+    for end in (reading, writing):
+        os.close(end)
+    assert told == (b"one\r\ntwo\r\n" if is_terminal else b"nothing")

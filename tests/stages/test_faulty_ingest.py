@@ -108,6 +108,8 @@ def test_scenes_may_be_left_out_if_the_user_says_how_many(
     with pytest.raises(HolesError, match="with --max-unreadable"):
         ingest(request_, out, Machines())
     assert ingest(lenient, out, Machines()).now == 1
+    (out / "ledger.jsonl").unlink()
+    assert resume(out, Machines()).now == 2
     road.files.become(QUIET)
     outcomes = Ledger(journal(out)).outcomes
     (april,) = (o.evidence["unreadable"] for key, o in outcomes.items() if "04-01" in key)

@@ -30,7 +30,9 @@ def execute(
     """
     if not units:
         return
-    with joined(machines.address, machines.workers):
+    # Each task takes a CPU beside its GPU, of which a machine has fewer.
+    cpus = (os.cpu_count() or 1) if machines.gpus else machines.workers
+    with joined(machines.address, cpus):
         found, each = resources(), "GPU" if machines.gpus else "CPU"
         if machines.gpus and found.get("GPU", 0) < 1:
             raise InvalidInputError("--gpu: the Ray cluster has no GPU; leave --gpu out")

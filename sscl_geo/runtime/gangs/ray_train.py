@@ -96,6 +96,9 @@ def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
+            for cause in getattr(error, "worker_failures", {}).values():
+                if isinstance(cause, TrainingError):
+                    raise TrainingError(str(cause)) from error
             message = (
                 f"training failed: {_cause(error)}; the same command resumes from its last epoch"
             )

@@ -5,6 +5,7 @@ from functools import partial
 from sscl_geo.frozen import parse
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.plan import SOURCES, sources_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, TILES, read_scenes, records_table
 from sscl_geo.runtime.stage import Summary, execute
@@ -14,7 +15,7 @@ from sscl_geo.stages.ingest.estimate import Estimate, estimated, unit_bytes
 from sscl_geo.stages.ingest.plan import Kept, create, derived, reopen, units
 from sscl_geo.stages.ingest.recomposite import CompositeRequest, composite_days
 from sscl_geo.stages.ingest.recomposite import resume as resume_composites
-from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method
+from sscl_geo.stages.ingest.request import IngestRequest, IngestUnit, Method, Tolerance
 
 __all__ = [
     "CompositeRequest",
@@ -41,6 +42,8 @@ def ingest(request: IngestRequest, out: AnyLocation, machines: Machines) -> Summ
         HolesError: Units failed.
     """
     store = reopen(request, out) or create(request, out)
+    tolerance = Tolerance(max_unreadable=request.method.max_unreadable)
+    store.put(SOURCES, tolerance.model_dump_json().encode())
     kept = Kept.model_validate(store.plan.content)
     scenes = read_scenes((store.path / SCENES).read_bytes())
     planned = units(kept.spec, scenes, request.method.orbit)
@@ -58,7 +61,10 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
     plan = Store.open(out, "cube").plan
     if "cube" in plan.arguments:
         return resume_composites(out, machines)
-    return ingest(parse(IngestRequest, plan.arguments, str(out)), out, machines)
+    request = parse(IngestRequest, plan.arguments, str(out))
+    tolerance = parse(Tolerance, sources_of(out), str(out))
+    method = request.method.replace(max_unreadable=tolerance.max_unreadable)
+    return ingest(request.replace(method=method), out, machines)
 
 
 def estimate(request: IngestRequest) -> Estimate:

@@ -123,7 +123,8 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     _check_found(found, request)
     scenes = tuple(scene for part in found.values() for scene in part.scenes)
     if is_daily:
-        periods = solar_days(scenes, request.area.bbox)
+        days = solar_days(scenes, request.area.bbox)
+        periods = tuple(day for day in days if interval.start <= day.start < interval.end)
     kept = Kept(
         spec=CubeSpec(grids=grids, periods=periods, sensors=tuple(sensors), is_daily=is_daily),
         scenes_digest=_digest(scenes),

@@ -16,7 +16,6 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import SOURCES, Plan, asked_of, sources_of
-from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.runtime.stage import Summary, execute
@@ -118,8 +117,8 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
 
 
 def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
-    source = parse(Source, days.store.plan.arguments["source"], f"{days.path}: its catalogue")
-    layout = cube_layout(spec, {"title": "Composites", "license": source.profile.license})
+    terms = days.store.attributes.get("license", "")
+    layout = cube_layout(spec, {"title": "Composites", "license": terms})
     store = Store.begun(out, plan, layout, days.scenes)
     store.put(SOURCES, json.dumps({"cube": str(days.path.resolve())}).encode())
     return store

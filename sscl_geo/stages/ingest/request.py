@@ -22,6 +22,16 @@ TOLERANCE = {"method": {"max_unreadable"}}
 what it was made without."""
 
 
+class Tolerance(Frozen):
+    """What the last command on a cube let pass, for `repair`.
+
+    Attributes:
+        max_unreadable: As of `Method`.
+    """
+
+    max_unreadable: int = Field(default=0, ge=0)
+
+
 class Method(Frozen):
     """How the scenes of a period become a composite.
 
