@@ -98,12 +98,13 @@ def run_demo(out: Path, *, size_px: int, seed: int, ranks: Ranks) -> Path:
 
 
 def _simulate(out: Path, size_px: int, seed: int) -> _World:
+    classes = make_landscape(seed, size_px).classes
     out.mkdir(parents=True)
     catalog = write_catalog(out / "catalog", seed=seed, size_px=size_px, year=YEAR)
     columns = int(size_px * LABELLED_COLUMNS)
     polygons, transform = out / "polygons.gpkg", ground_transform(10)
     write_polygons(
-        make_landscape(seed, size_px).classes,
+        classes,
         polygons,
         crs=CRS,
         transform=transform,

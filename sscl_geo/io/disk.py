@@ -35,6 +35,7 @@ class Disk:
         try:
             yield pending
             pending.replace(key)
+            sync(Path(key), Path(key).parent)
         finally:
             pending.unlink(missing_ok=True)
 

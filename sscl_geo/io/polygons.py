@@ -56,7 +56,7 @@ class Polygons:
     def __init__(self, path: Path, column: str, option: str) -> None:
         frame = _checked(read_vector(path, f"{option} {path}"), column, f"{option} {path}")
         self._crs = CRS.from_user_input(frame.crs)
-        joined = frame.dissolve(by=column, sort=False)
+        joined = frame.dissolve(by=column, sort=False, observed=True)
         self.names: tuple[str, ...] = tuple(str(name) for name in joined.index)
         _check_on_earth(joined.geometry.to_numpy(), self._crs, f"{option} {path}")
         self._shapes = joined.geometry.segmentize(edge_of(self._crs)).to_numpy()

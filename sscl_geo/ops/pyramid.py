@@ -8,19 +8,28 @@ Coarse = UInt8[np.ndarray, "rows columns"]
 
 
 def coarser_classes(classes: Raster, factor: int, nodata: int) -> Coarse:
-    """Return the most frequent class of each square of `factor` pixels, the lowest of a tie.
+    """Return the most frequent class of each square of `factor` pixels.
 
-    A square that reaches over the raster's edge counts what lies inside; nodata counts only where
-    there is nothing else.
+    Of a tie the one that a walk through the square meets first; neighbouring squares begin it in
+    different quarters. So no class gains from its number, or from where it lies; the lowest would
+    gain from level to level. A square that reaches over the raster's edge counts what lies inside;
+    nodata counts only where there is nothing else.
+
+    A raster may come in pieces that begin at even rows and columns of squares.
     """
     squares = _squares(classes, factor, nodata)
+    pixels = factor * factor
+    for y, x in ((0, 1), (1, 0), (1, 1)):
+        begin = (2 * y + x) * pixels // 4
+        squares[y::2, x::2] = np.roll(squares[y::2, x::2], -begin, 2)
     best = np.full(squares.shape[:2], nodata, np.uint8)
     most = np.zeros(squares.shape[:2], np.int32)
     for value in np.unique(classes):
         if value != nodata:
-            count = np.count_nonzero(squares == value, axis=2)
-            is_more = count > most
-            best[is_more], most[is_more] = value, count[is_more]
+            is_it = squares == value
+            rank = (pixels + 1) * np.count_nonzero(is_it, axis=2) - is_it.argmax(2)
+            is_more = rank > most
+            best[is_more], most[is_more] = value, rank[is_more]
     return best
 
 

@@ -33,7 +33,7 @@ from sscl_geo.ops.blending import mean_of
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
-VERSION = 1
+VERSION = 2
 DIGITS = 16
 """Digits of a map's digest that tell it apart."""
 

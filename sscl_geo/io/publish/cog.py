@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetWriter
 
 from sscl_geo.geo.grid import Block, Grid, Window
+from sscl_geo.io.disk import sync
 from sscl_geo.io.location import AnyLocation, Location, location
 
 BLOCK_PX: Final = 256
@@ -101,6 +102,7 @@ def write_cog_blocks(
             _fill(target, blocks, palette)
         rasterio.shutil.copy(plain, part, **_layout(profile.overviews))
         part.replace(path)
+        sync(path, path.parent)
     finally:
         plain.unlink(missing_ok=True)
         part.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ MODEL, MODEL_ITEM = "model", "item.json"
 ITEMS_TABLE = "items.parquet"
 
 _SCHEMA = "https://stac-extensions.github.io/{}/schema.json"
-EXTENSIONS = tuple(
+_PROJECTION, _RASTER, _CLASSIFICATION, _PROCESSING, _FILE, _MLM = (
     _SCHEMA.format(name)
     for name in (
         "projection/v2.0.0",
@@ -40,9 +40,9 @@ EXTENSIONS = tuple(
         "classification/v2.0.0",
         "processing/v1.2.0",
         "file/v2.1.0",
+        "mlm/v1.4.0",
     )
 )
-_MLM = _SCHEMA.format("mlm/v1.4.0")
 _GEOJSON = "application/geo+json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _ZARR = "application/vnd.zarr; version=3"
@@ -149,7 +149,8 @@ def _collection(told: Told, places: Sequence[Place], map_href: str) -> Collectio
         description=f"{told.title}, legend {told.legend.name}, from {', '.join(told.sensors)}.",
         extent=Extent(SpatialExtent([list(around)]), TemporalExtent([[start, end]])),
         license=told.license,
-        stac_extensions=[*EXTENSIONS],
+        # An extension must be used where it is named.
+        stac_extensions=[_RASTER, _CLASSIFICATION],
         extra_fields={
             "item_assets": {name: _asset(told, name) for name in (LANDCOVER, CONFIDENCE)}
         },
@@ -182,7 +183,7 @@ def _item(told: Told, place: Place) -> Item:
             "processing:lineage": _lineage(told),
             "sscl:mapped_share": round(mapped / (block.height * block.width), 6),
         },
-        stac_extensions=[*EXTENSIONS],
+        stac_extensions=[_PROJECTION, _RASTER, _CLASSIFICATION, _PROCESSING, _FILE],
     )
     for file in place.files:
         fields = _asset(told, file.layer)
@@ -258,7 +259,7 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": [_MLM, *EXTENSIONS],
+        "stac_extensions": [_MLM, _CLASSIFICATION, _FILE],
         "id": f"{told.id}-model",
         "geometry": _geometry(bbox),
         "bbox": list(bbox),
@@ -308,8 +309,9 @@ def _lineage(told: Told) -> str:
 
 
 def _interval(interval: Period) -> tuple[datetime, datetime]:
-    start = datetime.combine(interval.start, time(), UTC)
-    return start, datetime.combine(interval.end, time(), UTC)
+    """Return its first and last second, as STAC counts the end in."""
+    start, end = (datetime.combine(day, time(), UTC) for day in (interval.start, interval.end))
+    return start, end - timedelta(seconds=1)
 
 
 def _geometry(bbox: BBox) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from sscl_geo.stages.baseline.forest import Described, ForestRequest, learned, s
 
 __all__ = ["ForestRequest", "make_baseline"]
 
-VERSION = 5
+VERSION = 6
 FOREST = "forest.pickle"
 
 BYTES_PER_CLASS, BYTES_PER_PIXEL = 16, 28

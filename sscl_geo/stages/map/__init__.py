@@ -28,7 +28,7 @@ from sscl_geo.stages.map.tile import Job, layer_names, map_unit, unit_bytes
 
 __all__ = ["Inference", "make_map"]
 
-VERSION = 4
+VERSION = 5
 
 
 def make_map(

@@ -35,10 +35,11 @@ from sscl_geo.io.publish.stac import MODEL, Place, Published, Told, write_catalo
 from sscl_geo.io.publish.style import category_sidecar, legend_csv, legend_json, qgis_style
 from sscl_geo.io.publish.vrt import Piece, virtual_mosaic
 from sscl_geo.io.tables import SCENES, read_record, read_scenes
+from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage, TileUnit, tile_units
 
-VERSION = 2
+VERSION = 3
 COGS = "cogs"
 LAYERS = (LANDCOVER, CONFIDENCE)
 FILE_PX = 8192
@@ -112,14 +113,38 @@ def publish(request: PublishRequest, out: Path, machines: Machines) -> Summary:
     begin(out, plan)
     absolute = request.replace(map=mapped.path.resolve())
     job = _Job(request=absolute, grids=grids, out=out.resolve())
+    _mark_lost(job)
+    side = max(min(request.file_px, max(grid.shape)) for grid in grids)
     stage = Stage(
         plan=partial(tile_units, grids),
-        prepare=lambda: (job.out / COGS).mkdir(exist_ok=True),
+        prepare=partial(_prepare, job),
         run=partial(publish_unit, job),
         publish=partial(_finish, job, mapped, bundle),
-        memory=lambda: WORKING_COPIES * request.file_px**2,
+        memory=lambda: WORKING_COPIES * side**2,
     )
     return execute(stage, journal(out), machines, "publish")
+
+
+def _mark_lost(job: _Job) -> None:
+    """Mark units whose files have gone, or have another size, as holes."""
+    ledger = Ledger(journal(job.out))
+    for outcome in ledger.outcomes.values():
+        if not all(_size(job.out / file.path) == file.size for file in _files(outcome)):
+            cause = "its files have gone, or have another size"
+            ledger.append(Outcome(key=outcome.key, status="failed", cause=cause))
+    ledger.flush()
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _prepare(job: _Job) -> None:
+    """Make the folder of files, without what a killed writer left there."""
+    folder = job.out / COGS
+    folder.mkdir(exist_ok=True)
+    for path in (*folder.glob(".*.partial"), *folder.glob(".*.plain")):
+        path.unlink(missing_ok=True)
 
 
 def _grids(mapped: Classes, request: PublishRequest) -> tuple[Grid, ...]:
@@ -221,12 +246,16 @@ def _place(
     job: _Job, unit: TileUnit, outcome: Outcome, scenes: Sequence[Source], index: Boxes
 ) -> Place:
     block = job.grid(unit.tile.zone).block(unit.window)
-    files = tuple(Published(**fields) for fields in outcome.evidence["files"])  # type: ignore[arg-type, union-attr]
     counts: dict[str, int] = outcome.evidence["pixels"]  # type: ignore[assignment]
     pixels = {int(value): count for value, count in counts.items()}
     bbox = block_bbox(block)
     sources = tuple(scenes[number].href for number in index.meeting(bbox))
-    return Place(file_name(unit.tile), block, bbox, files, pixels, sources)
+    return Place(file_name(unit.tile), block, bbox, _files(outcome), pixels, sources)
+
+
+def _files(outcome: Outcome) -> tuple[Published, ...]:
+    told = outcome.evidence.get("files", [])
+    return tuple(Published(**fields) for fields in told)  # type: ignore[arg-type, union-attr]
 
 
 def _sources(mapped: Classes) -> list[Source]:

@@ -54,34 +54,53 @@ def hectares_in(view: View, box: BBox) -> Hectares:
         InvalidInputError: It is so large that the map would need coarser levels.
     """
     parts = list(_parts(view, box))
-    pixels = sum(window.height * window.width for _, window in parts)
+    pixels = sum(part.window.height * part.window.width for part in parts)
     if pixels <= EXACT_PX:
-        return Hectares(_counted(view, parts, box), GSD, is_exact=True)
+        return Hectares(_counted(view, parts), GSD, is_exact=True)
     gsd = GSD * float(np.sqrt(pixels / READ_PX))
-    read = max(view.level(grid.zone, gsd) for grid, _ in parts)
+    read = max(view.level(part.grid.zone, gsd) for part in parts)
     if gsd > FARTHEST * read:
         raise InvalidInputError("areas of so much ground need coarser levels; zoom in")
-    return Hectares(_sampled(view, _clipped(box, extent(view.grids)), gsd), read, is_exact=False)
+    common = _common(box, extent(view.grids))
+    values = sum((_sampled(view, part, gsd) for part in common), np.zeros(VALUES))
+    return Hectares(values, read, is_exact=False)
 
 
-def _parts(view: View, box: BBox) -> Iterator[tuple[Grid, Window]]:
+class _Part(NamedTuple):
+    """Pixels of a grid around a part of a box, on one side of the antimeridian."""
+
+    grid: Grid
+    window: Window
+    box: BBox
+
+
+def _parts(view: View, box: BBox) -> Iterator[_Part]:
     for grid in view.grids:
-        window = _window(grid, box)
-        if window.height > 0 and window.width > 0:
-            yield grid, window
+        for part in _common(box, block_bbox(grid.block(Window(0, 0, *grid.shape)))):
+            window = _window(grid, part)
+            if window.height > 0 and window.width > 0:
+                yield _Part(grid, window, part)
+
+
+def _common(box: BBox, ground: BBox) -> list[BBox]:
+    """Return the parts that two boxes share, none of which crosses the antimeridian."""
+    pairs = [(one, other) for one in box.split() for other in ground.split()]
+    shared = [
+        BBox(
+            max(one.west, other.west),
+            max(one.south, other.south),
+            min(one.east, other.east),
+            min(one.north, other.north),
+        )
+        for one, other in pairs
+    ]
+    return [one for one in shared if one.west < one.east and one.south < one.north]
 
 
 def _window(grid: Grid, box: BBox) -> Window:
     """Return the pixels of a grid around a box, cut off at the grid's edges."""
-    whole = Window(0, 0, *grid.shape)
-    ground = block_bbox(grid.block(whole))
-    west, east = max(box.west, ground.west), min(box.east, ground.east)
-    if box.crosses_antimeridian or ground.crosses_antimeridian:
-        return whole
-    south, north = max(box.south, ground.south), min(box.north, ground.north)
-    if west >= east or south >= north:
-        return Window(0, 0, 0, 0)
-    places = np.meshgrid(np.linspace(west, east, POINTS), np.linspace(south, north, POINTS))
+    longitudes = np.linspace(box.west, box.east, POINTS)
+    places = np.meshgrid(longitudes, np.linspace(box.south, box.north, POINTS))
     x, y = transformer(DEGREES, grid.crs).transform(*places)
     top, bottom = (int((grid.origin[1] - value) // GSD) for value in (y.max(), y.min()))
     left, right = (int((value - grid.origin[0]) // GSD) for value in (x.min(), x.max()))
@@ -92,22 +111,9 @@ def _window(grid: Grid, box: BBox) -> Window:
     )
 
 
-def _clipped(box: BBox, ground: BBox) -> BBox:
-    if box.crosses_antimeridian or ground.crosses_antimeridian:
-        return box
-    return BBox(
-        max(box.west, ground.west),
-        max(box.south, ground.south),
-        min(box.east, ground.east),
-        min(box.north, ground.north),
-    )
-
-
-def _counted(
-    view: View, parts: list[tuple[Grid, Window]], box: BBox
-) -> Float64[np.ndarray, " value"]:
+def _counted(view: View, parts: list[_Part]) -> Float64[np.ndarray, " value"]:
     total = np.zeros(VALUES)
-    for grid, window in parts:
+    for grid, window, box in parts:
         is_inside = inside_bbox(grid.block(window), box)
         hectares = np.where(is_inside, own_hectares(grid, window), 0.0)
         values = view.read(grid.zone, GSD, window)
@@ -116,11 +122,10 @@ def _counted(
 
 
 def _sampled(view: View, box: BBox, gsd: float) -> Float64[np.ndarray, " value"]:
-    width = (box.east - box.west) % 360 or 360.0
+    width = box.east - box.west
     middles = (np.arange(SAMPLES) + 0.5) / SAMPLES
     edges = np.linspace(box.north, box.south, SAMPLES + 1)
-    longitudes = (box.west + width * middles + 180) % 360 - 180
-    places = Graticule(longitudes, (edges[:-1] + edges[1:]) / 2)
+    places = Graticule(box.west + width * middles, (edges[:-1] + edges[1:]) / 2)
     each = band_hectares(edges, width / SAMPLES)
     values = view.under(places, gsd)
     return np.bincount(values.ravel(), np.repeat(each, SAMPLES), VALUES)

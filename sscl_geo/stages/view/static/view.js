@@ -288,7 +288,7 @@ async function measure() {
   try {
     found = (await answer(`areas?west=${west}&south=${south}&east=${east}&north=${north}`)).maps;
     const coarsest = Math.max(...found.map(({ gsd }) => gsd));
-    const how = found.every(({ is_exact }) => is_exact) ? "every pixel counted" : `about, by a sample of ${coarsest} m pixels`;
+    const how = found.every(({ is_exact }) => is_exact) ? "every pixel counted" : `about: ${coarsest} m pixels, each of its most frequent class, so rare ones count too little`;
     line = `Area in view, hectares; ${how}`;
   } catch (error) {
     line = error.message;
