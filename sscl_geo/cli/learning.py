@@ -78,7 +78,14 @@ def finetune(
     ] = None,
     part: PartOption = None,
     unlabelled: Annotated[
-        list[str] | None, typer.Option(help="Cubes or chips for the study's teacher.")
+        list[str] | None,
+        typer.Option(
+            help="Cubes or chips for the teacher of a study with finetune.settings.teacher.weight "
+            "and average above 0."
+        ),
+    ] = None,
+    unlabelled_part: Annotated[
+        str | None, typer.Option(help="Take only chips of this part for the teacher.")
     ] = None,
     validation: Annotated[
         list[str] | None,
@@ -111,10 +118,14 @@ def finetune(
 
     if validation_part is not None and not validation:
         raise InvalidInputError("--validation-part: names a part of --validation; give that too")
+    if unlabelled_part is not None and not unlabelled:
+        raise InvalidInputError("--unlabelled-part: names a part of --unlabelled; give that too")
     request = FinetuneRequest(
         imagery=tuple(selected(path, part) for path in cube),
         labels=tuple(location(path) for path in labels or ()),
-        unlabelled=tuple(selected(path) for path in unlabelled or ()),
+        unlabelled=tuple(
+            selected(path, unlabelled_part, "--unlabelled-part") for path in unlabelled or ()
+        ),
         validation=tuple(
             selected(path, validation_part, "--validation-part") for path in validation or ()
         ),

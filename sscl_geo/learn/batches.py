@@ -40,7 +40,11 @@ def joined(batches: Iterable[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     stored = {name: torch.cat([part.stored[name] for part in parts]) for name in parts[0].stored}
-    return Batch(stored, torch.cat([_labels(part) for part in parts]))
+    sizes = {part.labels.shape[1:] for part in parts if part.labels is not None}
+    if not sizes:
+        return Batch(stored, None)
+    (size,) = sizes
+    return Batch(stored, torch.cat([_labels(part, size) for part in parts]))
 
 
 def parts_of(batch: Batch, count: int) -> tuple[Batch, ...]:
@@ -55,12 +59,11 @@ def parts_of(batch: Batch, count: int) -> tuple[Batch, ...]:
     )
 
 
-def _labels(batch: Batch) -> Int64[Tensor, "batch y x"]:
+def _labels(batch: Batch, size: torch.Size) -> Int64[Tensor, "batch y x"]:
     if batch.labels is not None:
         return batch.labels
-    largest = max(batch.stored.values(), key=lambda array: array.shape[-1])
-    count, _, height, width = largest.shape
-    return torch.full((count, height, width), IGNORED, device=largest.device)
+    some = next(iter(batch.stored.values()))
+    return torch.full((len(some), *size), IGNORED, device=some.device)
 
 
 def shares(fields: Sequence[Field], classes: int) -> Float32[Tensor, " class"]:

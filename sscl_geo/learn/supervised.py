@@ -43,7 +43,8 @@ class LossSpec(Frozen):
             added to its logit in training (Menon et al. 2021, arXiv 2007.07314).
         frequency: A pixel counts by its class's share of the labels to minus this.
         dice: Weight of a soft Dice loss over the classes of the batch beside the cross-entropy
-            (Milletari et al. 2016).
+            (Milletari et al. 2016). A batch on several ranks, or in parts, has the mean of theirs,
+            which is another loss than that of all.
         smoothing: Share of the target that is spread evenly over all classes.
     """
 

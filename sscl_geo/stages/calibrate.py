@@ -1,5 +1,6 @@
 """From a model to one whose confidence can be believed: a temperature, fitted on other labels."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from itertools import product
@@ -23,6 +24,8 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.calibration import fitted_temperature
 
+_log = logging.getLogger(__name__)
+
 MOST_PIXELS = 200_000
 """Labelled pixels that the temperature is fitted on, taken evenly."""
 
@@ -45,6 +48,13 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     bundle = read_card(model)
     if bundle.legend is None:
         raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
+    if labels is not None and _digest(labels) in _taught(bundle.training):
+        _log.warning(
+            "%s taught %s, which is surer of it than of other ground: give other --labels, or its "
+            "confidence stays too high",
+            labels,
+            model,
+        )
     weights = read_weights(model, bundle)
     spec, classes = NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes)
     network = model_of(spec, classes, bundle.members)
@@ -79,6 +89,21 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     temperature = fitted_temperature(logits, known.astype(np.int64))
     training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
     return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
+
+
+def _digest(labels: AnyLocation) -> str:
+    return Classes.open(labels, "labels").store.plan.digest
+
+
+def _taught(training: object) -> set[str]:
+    """Return the digests of all labels that a bundle, or a member of it, tells that it learned."""
+    if isinstance(training, list):
+        return {digest for one in training for digest in _taught(one)}
+    if not isinstance(training, dict):
+        return set()
+    own = training.get("taught")
+    found = {str(digest) for digest in own} if isinstance(own, list) else set()
+    return found | _taught([*training.values()])
 
 
 def _legend(labels: AnyLocation | None) -> Legend | None:

@@ -81,6 +81,11 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     names = [band.name for band in chosen_bands(sources[0], study.periods, study.inputs)]
     for source in sources:
         source.wanted(names)
+        if type(source) is not type(sources[0]):
+            raise InvalidInputError(
+                f"{source.path}: chips and cubes do not mix; give what is of the kind of "
+                f"{sources[0].path}"
+            )
     began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
         _clear(out)

@@ -296,3 +296,11 @@ def test_a_teacher_teaches_only_what_it_is_sure_of() -> None:
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], cause: str) -> None:
     with pytest.raises(InvalidInputError, match=cause):
         FinetuneSettings.model_validate(settings).check(has_masks=False)
+
+
+def test_unlabelled_samples_have_labels_of_the_size_of_the_others() -> None:
+    coarse = {"r20m/s2": torch.zeros(2, 3, 8, 8)}
+    both = joined([Batch(coarse, torch.zeros(2, 16, 16, dtype=torch.long)), Batch(coarse, None)])
+    assert both.labels is not None
+    assert both.labels.shape == (4, 16, 16)
+    assert (both.labels[2:] == IGNORED).all()

@@ -21,10 +21,11 @@ from sscl_geo.stages.map import make_map
 
 
 def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
-    learned: Any, tmp_path: Path
+    learned: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     imagery = Selection(path=learned.cube)
     bundle = calibrate(learned.model, imagery, learned.labels, tmp_path / "sure")
+    assert f"{learned.labels} taught {learned.model}" in caplog.text
     assert bundle.temperature != 1
     assert bundle.weights_sha256 == read_card(learned.model).weights_sha256
     maps = {}

@@ -20,9 +20,11 @@ from torch._inductor import config as inductor
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.io.bundle import read_card, read_weights, write_bundle
+from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import Ranks
+from sscl_geo.stages.cut import CutSpec, cut_chips
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
@@ -173,6 +175,38 @@ def test_settings_that_do_not_fit_are_refused_and_leave_nothing(
     with pytest.raises(InvalidInputError, match=cause):
         finetune(request(learned, study), tmp_path / "model", Ranks())
     assert not (tmp_path / "model").exists()
+
+
+def test_balance_is_corrected_once(learned: Any, tiny_study: Study, tmp_path: Path) -> None:
+    numbers = {"sampling": "classes", "settings": {"loss": {"prior": 1.0}}}
+    study = tiny_study.replace(finetune={**tiny_study.finetune.model_dump(), **numbers})
+    with pytest.raises(InvalidInputError, match="would correct that once more"):
+        finetune(request(learned, study), tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
+def test_chips_and_cubes_do_not_mix(learned: Any, tiny_study: Study, tmp_path: Path) -> None:
+    chips = tmp_path / "chips.zarr"
+    cut_chips(learned.cube, learned.labels, CutSpec(side_px=32, block_m=640), chips)
+    mixed = PretrainRequest(imagery=(learned.cube, chips), study=tiny_study)
+    with pytest.raises(InvalidInputError, match=r"chips\.zarr: chips and cubes do not mix"):
+        pretrain(mixed, tmp_path / "encoder", Ranks())
+    settings = {"average": 0.9, "teacher": {"weight": 1.0, "batch": 4}}
+    study = tiny_study.replace(finetune={**tiny_study.finetune.model_dump(), "settings": settings})
+    with pytest.raises(InvalidInputError, match=r"chips\.zarr: is not stored as"):
+        finetune(request(learned, study, unlabelled=(chips,)), tmp_path / "model", Ranks())
+    places = [chip.place for chip in Chips.open(chips).chips]
+    other = next(number for number, place in enumerate(places) if place != places[0])
+    one, another = (Selection(path=chips, samples=(number,)) for number in (0, other))
+    judged = FinetuneRequest(
+        imagery=(one,),
+        study=study.replace(pretexts=()),
+        unlabelled=(another,),
+        validation=(another,),
+    )
+    with pytest.raises(InvalidInputError, match="places that --validation judges by"):
+        finetune(judged, tmp_path / "model", Ranks())
+    assert [path.name for path in tmp_path.iterdir()] == ["chips.zarr"]
 
 
 def test_an_input_that_nobody_has_is_refused_and_leaves_nothing(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -182,9 +183,13 @@ class Small(Linear):
     """A network whose device has memory for so many windows."""
 
     most = 8
+    held: "weakref.ref[torch.Tensor] | None" = None
 
     def forward(self, bands: torch.Tensor, is_absent: torch.Tensor | None = None) -> torch.Tensor:
+        # What did not fit is free again before the halves come.
+        assert self.held is None or self.held() is None
         if len(bands) > self.most:
+            self.held = weakref.ref(bands)
             raise torch.OutOfMemoryError
         return super().forward(bands, is_absent)
 

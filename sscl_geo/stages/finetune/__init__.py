@@ -28,6 +28,7 @@ from sscl_geo.stages.finetune.request import (
     FinetuneRequest,
     absolute_request,
     check_numbers,
+    check_unlabelled,
     check_validation,
     network_of,
     shared_legend,
@@ -70,6 +71,7 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     for one in imagery:
         one.wanted(names)
     check_validation(request, imagery, legend, names)
+    check_unlabelled(request, imagery, names)
     check_numbers(
         request, ranks, has_masks=study.has_masks if network is None else network.has_masks
     )
@@ -140,6 +142,7 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
             "training": {
                 "imagery": [selection.path.name for selection in job.request.imagery],
                 "labels": [path.name for path in job.request.labels],
+                "taught": sorted(map(str, _digests(job.request.labels))),
                 "validation": [selection.path.name for selection in job.request.validation],
                 "validation_labels": [path.name for path in job.request.validation_labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],

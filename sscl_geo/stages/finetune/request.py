@@ -115,6 +115,31 @@ def check_validation(
         )
 
 
+def check_unlabelled(
+    request: FinetuneRequest, imagery: Sequence[Imagery], names: Sequence[str]
+) -> None:
+    """Check that imagery without labels, if only for statistics, is of the training's kind.
+
+    Raises:
+        InvalidInputError: It lacks a band, or stores one otherwise, or holds places of chips that
+            choose the epoch.
+    """
+    stored = _stored(imagery[0], names)
+    judging = {*_taught([opened(selection) for selection in request.validation], ())}
+    for selection in (*request.unlabelled, *request.statistics):
+        other = opened(selection)
+        if judging & {*_taught([other], ())}:
+            raise InvalidInputError(
+                f"{other.path}: holds places that --validation judges by; give another part of it "
+                "(--unlabelled-part)"
+            )
+        if type(other) is not type(imagery[0]) or _stored(other, names) != stored:
+            raise InvalidInputError(
+                f"{other.path}: is not stored as {imagery[0].path}, as chips and cubes are not; "
+                "give what is of the training's kind"
+            )
+
+
 def _stored(imagery: Imagery, names: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Return the array and resolution of each band."""
     periods = 1 + max(Place.of(key).later for key in imagery.wanted(names))
@@ -151,6 +176,12 @@ def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) ->
         raise InvalidInputError(
             "--unlabelled and the study's finetune.settings.teacher.weight work only together; "
             "give both, or neither"
+        )
+    loss = finetune.settings.loss
+    if finetune.sampling == "classes" and (loss.prior or loss.frequency):
+        raise InvalidInputError(
+            "finetune: sampling by classes draws them evenly, and loss.prior or loss.frequency "
+            "would correct that once more; take one of these"
         )
     batch, world = finetune.settings.teacher.batch, max(ranks.ranks, 1)
     if has_teacher and batch % world:

@@ -13,7 +13,7 @@ from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.io.chips import Selection
 from sscl_geo.io.fields import decoded, labelled, opened
 from sscl_geo.io.location import Location
-from sscl_geo.learn.batches import Field, joined, shares
+from sscl_geo.learn.batches import IGNORED, Field, joined, shares
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.fit import Phase, fit
 from sscl_geo.learn.init import initialise
@@ -108,8 +108,9 @@ def _validation(
     if not request.validation:
         return None
     fields = tuple(_fields(job, request.validation, request.validation_labels))
-    # No field is too small to count.
-    side = min(study.window, *(min(extent(field, job.network)) for field in fields))
+    # No labelled field is too small to count.
+    known = [field for field in fields if _has_label(field)]
+    side = min(study.window, *(min(extent(field, job.network)) for field in known or fields))
     try:
         shown = windows(fields, job.network, side, study.seed, study.finetune.sampling)
     except InvalidInputError:
@@ -128,6 +129,11 @@ def _validation(
         return found
 
     return Validation(loss, study.finetune.patience)
+
+
+def _has_label(field: Field) -> bool:
+    rows = () if field.labels is None else field.labels
+    return any(bool((row != IGNORED).any()) for row in rows)
 
 
 def _unlabelled(job: Job) -> Iterator[Patches]:

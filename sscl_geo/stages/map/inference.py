@@ -82,15 +82,25 @@ class Network(NamedTuple):
             torch.OutOfMemoryError: Half a batch is still too large.
         """
         filled = [*windows, *[windows[-1]] * (batch - len(windows))]
-        try:
-            found = self._batch(filled)
-        except torch.OutOfMemoryError:
+        found = self._batch_or_none(filled)
+        if found is None:
             half = len(filled) // 2
-            if not half:
-                raise
             parts = [self._batch(filled[:half]), self._batch(filled[half:])]
             found = Seen(*(np.concatenate(both) for both in zip(*parts, strict=True)))
         return Seen(found.shares[: len(windows)], found.is_seen[: len(windows)])
+
+    def _batch_or_none(self, windows: Sequence[Stored]) -> "Seen | None":
+        """Return what the network says, or None if memory does not hold two windows or more.
+
+        Only when this has returned the memory is free again: an error that is being handled holds
+        whatever the failed pass held.
+        """
+        try:
+            return self._batch(windows)
+        except torch.OutOfMemoryError:
+            if len(windows) < 2:  # noqa: PLR2004 - one cannot be halved
+                raise
+            return None
 
     def _batch(self, windows: Sequence[Stored]) -> "Seen":
         device = torch.device("cuda" if self.inference.has_gpu else "cpu")
