@@ -81,7 +81,10 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
             "source": days.store.plan.arguments["source"],
             "area": days.store.plan.arguments["area"],
         },
-        content={"spec": spec.model_dump(mode="json")},
+        content={
+            "spec": spec.model_dump(mode="json"),
+            "refused": days.store.plan.content.get("refused", {}),
+        },
     )
     store = _store(out, plan, spec, days)
     # Every task carries the job, so it leaves out the list of tiles.
