@@ -141,7 +141,7 @@ def test_a_validation_that_does_not_fit_is_refused_and_leaves_nothing(
     cases: dict[str, dict[str, object]] = {
         "need --validation": {"validation": (), "validation_labels": ()},
         "as many --validation-labels as cubes": {"validation_labels": ()},
-        "teach too": {"validation_labels": sides[:1]},
+        "also teaches": {"validation_labels": sides[:1]},
     }
     for cause, changes in cases.items():
         with pytest.raises(InvalidInputError, match=cause):
