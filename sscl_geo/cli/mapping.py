@@ -154,9 +154,7 @@ def publish(
     request = parse(PublishRequest, fields, "options")
     machines = machines_of(executor, workers, dask)
     summary = run(request, local_path(out, "a product"), machines)
-    print(
-        f"{out}: {summary.done} tiles of files published ({summary.now} now), {summary.empty} empty"
-    )
+    print(f"{out}: {summary.done} tiles published ({summary.now} now), {summary.empty} empty")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 
 from sscl_geo import __version__
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.frozen import Frozen, canonical_json, parse, read_json
+from sscl_geo.frozen import Frozen, FrozenT, canonical_json, parse, read_json
 from sscl_geo.io.location import AnyLocation, Location, location
 
 LONGEST = 80
@@ -101,6 +101,15 @@ def sources_of(place: AnyLocation) -> Mapping[str, JsonValue]:
             f"{place} does not say what it was made of ({SOURCES}); run the command that made it"
         )
     return fields
+
+
+def request_of(place: AnyLocation, kind: type[FrozenT]) -> FrozenT:
+    """Return the request that made a store: what was asked for, and the inputs that it tells.
+
+    Raises:
+        InvalidInputError: The store does not say it, or a field breaks its rule.
+    """
+    return parse(kind, {**asked_of(place, kind), **sources_of(place)}, str(place))
 
 
 def articled(kind: str) -> str:

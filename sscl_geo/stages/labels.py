@@ -22,7 +22,7 @@ from sscl_geo.io.labels import LabelSource, LayerLabels, label_source, source_fi
 from sscl_geo.io.layers import LayerItem, named_layer, search_layer
 from sscl_geo.io.layout import labels_layout
 from sscl_geo.io.location import AnyLocation, Location, location
-from sscl_geo.io.plan import SOURCES, Plan, asked_of, read_plan, sources_of
+from sscl_geo.io.plan import SOURCES, Plan, read_plan, request_of
 from sscl_geo.io.profile import Layer, Profile, Source
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
@@ -207,9 +207,7 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         PlanConflictError: It has changed.
         HolesError: Tiles failed.
     """
-    fields = {**asked_of(out, LabelsRequest), **sources_of(out)}
-    request = parse(LabelsRequest, fields, str(out))
-    return make_labels(request, out, machines).summary
+    return make_labels(request_of(out, LabelsRequest), out, machines).summary
 
 
 def label_unit(job: Job, unit: TileUnit) -> Evidence:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sscl_geo.errors import HolesError, InvalidInputError
@@ -146,6 +147,35 @@ def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(
     rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
     one, same = (rows[f"{name}/4/1"] for name in ("random", "random_again"))
     assert {**one, "key": ""} == {**same, "key": ""}
+
+
+def test_a_gpu_that_nobody_has_is_told_before_any_cell(
+    chips: Chips, smoke: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for executor, told in (("dask", "Dask hands out no GPUs"), ("serial", "torch finds no GPU")):
+        with pytest.raises(InvalidInputError, match=told):
+            run_experiment(
+                smoke, chips.path, tmp_path / "out", Machines(executor=executor, gpus=True)
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_of_two_precisions_in_one_table_are_told(
+    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+) -> None:
+    part = smoke.part(["random"]).replace(labels=(4,))
+    changed = merged(part.study, {"finetune": {"schedule": {"precision": "auto"}}})
+    auto, out = part.replace(study=changed), tmp_path / "out"
+    run_experiment(auto, chips.path, out, Machines())
+    assert "learned in bfloat16" not in (out / "results.md").read_text()
+    lines = (out / "ledger.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    first["evidence"]["has_bfloat16"] = not first["evidence"]["has_bfloat16"]
+    (out / "ledger.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    run_experiment(auto, chips.path, out, Machines())
+    assert "learned in bfloat16" in (out / "results.md").read_text()
+    assert "learned in bfloat16" not in (done / "results.md").read_text()
 
 
 def test_a_system_that_changes_is_another_and_so_is_what_is_built_on_it(

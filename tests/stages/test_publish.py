@@ -214,6 +214,21 @@ def test_the_same_command_goes_on_and_another_is_refused(mapped: Path, product: 
         publish(request.replace(title="Other"), product, Machines())
 
 
+def test_files_that_have_gone_or_changed_are_made_again(mapped: Path, tmp_path: Path) -> None:
+    out = tmp_path / "product"
+    request = PublishRequest(map=location(mapped), file_px=256, id="test")
+    publish(request, out, Machines())
+    first, second, *_ = sorted((out / "cogs").glob("*-landcover.tif"))
+    before = {path: path.read_bytes() for path in (first, second)}
+    first.unlink()
+    second.write_bytes(b"")
+    (out / "cogs" / ".killed.partial").write_bytes(b"half")
+    (out / "cogs" / ".killed.plain").write_bytes(b"half")
+    assert publish(request, out, Machines()).now == 2
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list((out / "cogs").glob(".*"))
+
+
 def test_a_map_without_any_class_is_not_published(tmp_path: Path) -> None:
     empty = draw_map(tmp_path / "empty.zarr", GRIDS, lambda _, window: np.zeros(window[2:]))
     with pytest.raises(InvalidInputError, match="holds no class at all"):
@@ -255,3 +270,18 @@ def test_items_name_the_scenes_that_they_are_made_of(learned: Any, tmp_path: Pat
     assert {band.log_offset is None for band in card.bands} == {True, False}
     assert read_card(tmp_path / "p" / "model") == read_card(learned.model)
     pystac.read_dict({**item.to_dict(), "stac_extensions": []}).validate()
+    for told in (path, path.parent / model, tmp_path / "p" / "collection.json"):
+        uses_what_it_names(told)
+    # The last second of its last day, as STAC counts ends in.
+    assert json.loads(path.read_text())["properties"]["end_datetime"] == "2024-09-30T23:59:59Z"
+
+
+def uses_what_it_names(path: Path) -> None:
+    """Check that fields of every extension that a document names stand in it."""
+    told = json.loads(path.read_text())
+    prefixes = {"projection": "proj:"}
+    fields = json.dumps({name: value for name, value in told.items() if name != "stac_extensions"})
+    assert told["stac_extensions"]
+    for address in told["stac_extensions"]:
+        name = address.split("/")[3]
+        assert f'"{prefixes.get(name, name + ":")}' in fields, f"{path.name}: {name}"

@@ -260,6 +260,23 @@ def test_areas_over_the_antimeridian_are_counted_on_both_sides(fiji: Path) -> No
     assert found.values[1:] == pytest.approx(whole[1:], rel=1e-9)
 
 
+def test_areas_beside_the_antimeridian_are_of_the_box_alone(fiji: Path) -> None:
+    view = opened(request(fiji)).maps[0].layers[LANDCOVER]
+    whole = hectares_in(view, BBox(179, -19, -179, -17)).values
+    parts = [BBox(179, -19, 179.99, -17), BBox(179.99, -19, 180, -17), BBox(-180, -19, -179, -17)]
+    each = [hectares_in(view, box).values for box in parts]
+    assert sum(each) == pytest.approx(whole, rel=1e-9)
+    assert all(one.sum() < 0.9 * whole.sum() for one in each)
+
+
+def test_a_view_over_the_antimeridian_samples_the_map_alone(tmp_path: Path) -> None:
+    grid = Grid(crs="EPSG:32760", origin=(700_020, 8_010_000), shape=(1536, 1536), tile_px=512)
+    path = draw_map(tmp_path / "west.zarr", [grid], blobs)
+    whole = class_hectares(Classes.open(path, "map"))
+    found = hectares_in(opened(request(path)).maps[0].layers[LANDCOVER], BBox(150, -30, -150, 0))
+    assert found.values[list(VALUES)] == pytest.approx(whole[list(VALUES)], rel=0.01)
+
+
 def test_areas_of_a_large_map_are_within_a_percent_and_said_to_be_about(tmp_path: Path) -> None:
     grid = Grid(crs="EPSG:32633", origin=(499_980, 5_400_060), shape=(1536, 1536), tile_px=512)
     path = draw_map(tmp_path / "large.zarr", [grid], blobs)

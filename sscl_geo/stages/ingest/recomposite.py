@@ -7,7 +7,7 @@ from functools import partial
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen, parse
+from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.period import parse_interval, split
 from sscl_geo.geo.sensor import Sensor
@@ -15,7 +15,7 @@ from sscl_geo.io.cubes import Cube
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import cube_layout
 from sscl_geo.io.location import AnyLocation, Location
-from sscl_geo.io.plan import SOURCES, Plan, asked_of, sources_of
+from sscl_geo.io.plan import SOURCES, Plan, request_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
 from sscl_geo.runtime.stage import Summary, execute
@@ -115,8 +115,7 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         PlanConflictError: It has changed.
         HolesError: Units failed.
     """
-    fields = {**asked_of(out, CompositeRequest), **sources_of(out)}
-    return composite_days(parse(CompositeRequest, fields, str(out)), out, machines)
+    return composite_days(request_of(out, CompositeRequest), out, machines)
 
 
 def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
