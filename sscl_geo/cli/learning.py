@@ -183,7 +183,10 @@ def experiment(
     chips: Annotated[str, typer.Option(help="A store of labelled chips.")],
     out: OutOption,
     judged: Annotated[
-        Literal["test", "validation"], typer.Option(help="Choices are made on validation.")
+        Literal["test", "validation"],
+        typer.Option(
+            help="Chips that judge: validation while you choose settings, test in the end."
+        ),
     ] = "test",
     system: Annotated[
         list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +12,20 @@ from jaxtyping import Float16, Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment import classical
-from sscl_geo.experiment.features import Arrays, bands_of, encoded, image_of, loaded, tensors
+from sscl_geo.experiment.features import (
+    Arrays,
+    bands_of,
+    encoded,
+    image_of,
+    loaded,
+    tensors,
+    without,
+)
 from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.experiment.splits import subset
 from sscl_geo.frozen import Frozen
-from sscl_geo.geo.legend import Legend
+from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.disk import Disk
@@ -28,6 +36,7 @@ from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import computes_bfloat16
 from sscl_geo.ops.assessment import Assessment, Tally
+from sscl_geo.ops.calibration import fitted_temperature, logits_of, tempered
 from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
@@ -42,6 +51,9 @@ Probabilities = Float32[np.ndarray, "class y x"]
 SHOWN = 16
 """Chips on which the detail of feature maps is measured."""
 
+MOST_PIXELS = 200_000
+"""Pixels that a temperature is fitted on, about as many of each chip."""
+
 
 class Job(Frozen):
     """What all cells share.
@@ -51,6 +63,7 @@ class Job(Frozen):
         chips: Where the chips are, for any process.
         train: Numbers of the chips that train.
         judged: Numbers of the chips that are judged on.
+        validation: Numbers of the chips that temperatures are fitted on.
         out: Absolute folder of what is made.
         gpus: Whether networks compute on a GPU.
     """
@@ -59,6 +72,7 @@ class Job(Frozen):
     chips: Location
     train: tuple[int, ...]
     judged: tuple[int, ...]
+    validation: tuple[int, ...]
     out: Path
     gpus: bool = False
 
@@ -219,6 +233,28 @@ def _stored(job: Job, unit: CellUnit) -> Float16[np.ndarray, "chip class y x"]:
 
 
 def _learned(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
+    """Yield what a system that learns says of each chip that is judged on."""
+    if not job.experiment.systems[unit.system].calibrated:
+        yield from _said(job, unit, job.judged)
+        return
+    found = _said(job, unit, (*job.validation, *job.judged))
+    legend, most = _legend(job), -(-MOST_PIXELS // len(job.validation))
+    parts = []
+    labels = Chips.open(job.chips, job.validation).labels()
+    for classes, probabilities in zip(labels, islice(found, len(job.validation)), strict=True):
+        places = np.flatnonzero(classes != UNLABELLED)
+        places = places[:: -(-len(places) // most) or 1]
+        logits = logits_of(probabilities.reshape(len(probabilities), -1)[:, places])
+        parts.append((logits.T, legend.indices(classes).ravel()[places].astype(np.int64)))
+    logits, known = map(np.concatenate, zip(*parts, strict=True))
+    if not known.size:
+        raise InvalidInputError("no chip of `validation` has a label; choose others")
+    temperature = fitted_temperature(logits, known)
+    yield from (tempered(probabilities, temperature) for probabilities in found)
+
+
+def _said(job: Job, unit: CellUnit, told: tuple[int, ...]) -> Iterator[Probabilities]:
+    """Let a cell's system learn, and yield what it says of some chips."""
     system = job.experiment.systems[unit.system]
     chosen = subset(job.train, unit.labels, unit.seed)
     if system.forest is not None:
@@ -227,16 +263,16 @@ def _learned(job: Job, unit: CellUnit) -> Iterator[Probabilities]:
         describe = partial(bands_of, nodata=nodata_of(bands), context=system.forest.context)
         names = [band.name for band in bands]
         learner = _Learner(forest, names, chosen, system.forest.pixels, unit.seed)
-        yield from _by_classifier(job, learner, describe)
+        yield from _by_classifier(job, learner, describe, told)
     elif system.head is not None:
         encoder = _encoder(job, unit)
         names = [band.name for band in encoder.spec.bands]
         head = classical.classifier_of(system.head.classifier, unit.seed)
         describe = partial(encoded, encoder=encoder, spec=system.head)
         learner = _Learner(head, names, chosen, system.head.pixels, unit.seed)
-        yield from _by_classifier(job, learner, describe)
+        yield from _by_classifier(job, learner, describe, told)
     else:
-        yield from _by_network(job, unit, chosen)
+        yield from _by_network(job, unit, chosen, told)
 
 
 class _Learner(NamedTuple):
@@ -248,16 +284,18 @@ class _Learner(NamedTuple):
 
 
 def _by_classifier(
-    job: Job, learner: _Learner, describe: "partial[np.ndarray]"
+    job: Job, learner: _Learner, describe: "partial[np.ndarray]", told: tuple[int, ...]
 ) -> Iterator[Probabilities]:
     learned = _chips(job, learner.chips, learner.names)
     known = ((describe(arrays), labels) for arrays, labels in learned)
     classifier = classical.trained(learner.classifier, known, learner.pixels, learner.seed)
-    for arrays, _ in _chips(job, job.judged, learner.names):
+    for arrays, _ in _chips(job, told, learner.names):
         yield classical.probabilities(classifier, describe(arrays), _legend(job))
 
 
-def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[Probabilities]:
+def _by_network(
+    job: Job, unit: CellUnit, chosen: tuple[int, ...], told: tuple[int, ...]
+) -> Iterator[Probabilities]:
     out = job.out / unit.key
     study = job.experiment.study_of(unit.system, unit.seed)
     everything = (Selection(path=job.chips, samples=job.train),)
@@ -272,16 +310,20 @@ def _by_network(job: Job, unit: CellUnit, chosen: tuple[int, ...]) -> Iterator[P
     bundle = finetune(request, out, Ranks(gpus=job.gpus))
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
-    yield from _mapped(segmenter.to(job.device).eval(), job)
+    hidden = job.experiment.systems[unit.system].judged_without
+    yield from _mapped(segmenter.to(job.device).eval(), job, told, hidden)
     Disk().delete(str(out))
 
 
-def _mapped(segmenter: Segmenter, job: Job) -> Iterator[Probabilities]:
+def _mapped(
+    segmenter: Segmenter, job: Job, told: tuple[int, ...], hidden: tuple[str, ...]
+) -> Iterator[Probabilities]:
     """Yield probabilities of chips, which are mapped whole, one at a time."""
     encoder = segmenter.encoder
-    for arrays, _ in _chips(job, job.judged, [band.name for band in encoder.spec.bands]):
+    for arrays, _ in _chips(job, told, [band.name for band in encoder.spec.bands]):
         with torch.inference_mode():
-            bands = encoder.normalise(tensors(arrays, encoder))
+            seen = without(arrays, encoder.spec, hidden)
+            bands = encoder.normalise(tensors(seen, encoder))
             logits = segmenter(bands.values, bands.is_absent)
         yield torch.softmax(logits.float(), 1)[0].cpu().numpy()
 

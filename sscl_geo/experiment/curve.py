@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sscl_geo.experiment.matrix import Experiment
+from sscl_geo.experiment.spec import Metric
 from sscl_geo.experiment.tables import Key, values
 from sscl_geo.ops.assessment import Assessment
 
-SHOWN = ("mIoU", "AA")
+SHOWN: tuple[Metric, ...] = ("mIoU", "AA")
 FEW = 10
 """Systems up to which ten colours tell them apart; above there are twenty."""
 
@@ -42,7 +43,7 @@ class Line(NamedTuple):
 
 
 def lines(
-    experiment: Experiment, found: dict[Key, Assessment], metric: str, train: int
+    experiment: Experiment, found: dict[Key, Assessment], metric: Metric, train: int
 ) -> list[Line]:
     """Return the lines of the systems that have any cell, in the experiment's order.
 

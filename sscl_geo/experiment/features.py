@@ -1,6 +1,6 @@
 """What classical classifiers and pictures see of a chip: its bands, or a frozen encoder's maps."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float32, Shaped
 from torch import nn
 from torch.nn import functional as F
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.spec import HeadSpec
 from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.learn.checkpoint import load_weights
@@ -40,11 +41,6 @@ def image_of(arrays: Arrays, encoder: Encoder) -> Float32[np.ndarray, "band y x"
     return values
 
 
-def _planes_of(arrays: Arrays) -> Float32[np.ndarray, "band y x"]:
-    """Return the stored numbers of a chip, those of no observation too."""
-    return np.concatenate([array.astype(np.float32) for array in arrays.values()])
-
-
 def bands_of(
     arrays: Arrays, nodata: Mapping[str, int], context: tuple[int, ...]
 ) -> Float32[np.ndarray, "feature y x"]:
@@ -55,7 +51,7 @@ def bands_of(
         nodata: Stored value of no observation of each array, which no square counts.
         context: Sides of the squares in pixels.
     """
-    planes = _planes_of(arrays)
+    planes = np.concatenate([array.astype(np.float32) for array in arrays.values()])
     valid = np.concatenate([array != nodata[name] for name, array in arrays.items()])
     return with_context(planes, context, valid)
 
@@ -80,6 +76,33 @@ def encoded(
         nodata = {name: bands[0].nodata for name, bands in encoder.spec.arrays.items()}
         features = np.concatenate([features, bands_of(arrays, nodata, spec.context)])
     return features
+
+
+def without(arrays: Arrays, spec: NetworkSpec, hidden: Collection[str]) -> Arrays:
+    """Return a chip on which some of a network's bands were not observed.
+
+    Args:
+        arrays: The chip.
+        spec: The network.
+        hidden: Sensors, or bands such as `sentinel2_l2a:B02`.
+
+    Raises:
+        InvalidInputError: The network has no such band or sensor.
+    """
+    matched = {
+        band.name: {band.name.split("@")[0], band.name.split(":")[0]} & {*hidden}
+        for band in spec.bands
+    }
+    unknown = {*hidden} - {name for names in matched.values() for name in names}
+    if unknown:
+        raise InvalidInputError(
+            f"judged_without {', '.join(sorted(unknown))}: the network sees {', '.join(matched)}"
+        )
+    seen = {name: array.copy() for name, array in arrays.items()}
+    for name, bands in spec.arrays.items():
+        is_hidden = [bool(matched[band.name]) for band in bands]
+        seen[name][is_hidden] = bands[0].nodata
+    return seen
 
 
 def tensors(arrays: Arrays, network: nn.Module) -> dict[str, torch.Tensor]:

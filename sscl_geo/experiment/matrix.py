@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.experiment.classical import VERSION as CLASSICAL_VERSION
-from sscl_geo.experiment.spec import LabelCount, SplitSpec, System
+from sscl_geo.experiment.spec import LabelCount, SplitSpec, System, TableSpec
 from sscl_geo.frozen import Frozen, digest, parse
 from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
@@ -30,6 +30,7 @@ class Experiment(Frozen):
             fewer than seeds, intervals leave out a part of what pretrainings differ by.
         study: The numbers that all networks share.
         systems: The systems, by name.
+        tables: Tables of others that it does again, beside what they report.
         pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
         savings: Pairs of systems of which ours, with some labels, is compared seed by seed with the
             other with all labels.
@@ -42,12 +43,14 @@ class Experiment(Frozen):
     encoder_seeds: int = Field(default=1, ge=1)
     study: dict[str, JsonValue]
     systems: dict[str, System]
+    tables: tuple[TableSpec, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     savings: tuple[tuple[str, str], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "Experiment":
         named = {name for pair in (*self.pairs, *self.savings) for name in pair}
+        named |= {name for table in self.tables for name in table.systems}
         named |= {s.encoder_of for s in self.systems.values() if s.encoder_of is not None}
         named |= {name for system in self.systems.values() for name in system.ensemble}
         unknown = named - set(self.systems)
@@ -163,7 +166,12 @@ class Experiment(Frozen):
             tuple(pair for pair in compared if tried.issuperset(pair))
             for compared in (self.pairs, self.savings)
         )
-        return self.replace(systems=kept, pairs=pairs, savings=savings)
+        tables = [
+            table.replace(systems=rows)
+            for table in self.tables
+            if (rows := tuple(name for name in table.systems if name in tried))
+        ]
+        return self.replace(systems=kept, tables=tuple(tables), pairs=pairs, savings=savings)
 
     def _chain(self, name: str) -> Iterator[str]:
         """Yield the systems through which a system has its encoder."""
@@ -182,7 +190,8 @@ class Experiment(Frozen):
         system = self.systems[name]
         if system.ensemble:
             return digest([self.version(member) for member in system.ensemble])[:8]
-        own = system.model_dump(mode="json", exclude=_NO_INFLUENCE)
+        own = system.model_dump(mode="json", include={"forest", "head"})
+        own |= system.model_dump(mode="json", include=_JUDGING, exclude_defaults=True)
         pretrained = self.encoder_system(name)
         encoder = None
         if pretrained is not None:
@@ -209,8 +218,8 @@ class Experiment(Frozen):
         return name if has_own else None
 
 
-_NO_INFLUENCE = {"about", "published", "study", "draw", "of", "ensemble", "labels", "seeds"}
-"""Fields of a system that say nothing of what it finds, or are told in another way."""
+_JUDGING = {"calibrated", "judged_without"}
+"""Fields of a system that change what it is found to know, where they are given."""
 
 
 def _told(study: Study) -> dict[str, JsonValue]:

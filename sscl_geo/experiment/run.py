@@ -1,6 +1,7 @@
 """Running an experiment: cell by cell, resumable, on any executor."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from sscl_geo.experiment.cells import (
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
 from sscl_geo.experiment.matrix import Experiment
-from sscl_geo.experiment.splits import split_chips, subset
+from sscl_geo.experiment.splits import Split, split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips
@@ -37,6 +38,8 @@ from sscl_geo.ops.resolution import Detail
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Machines, Outcome, Stage
+
+_log = logging.getLogger(__name__)
 
 VERSION = 1
 TABLES, RESULTS = "results.md", "results.json"
@@ -63,7 +66,8 @@ def run_experiment(
         chips: A store of labelled chips.
         out: Folder of what is made; the same command resumes.
         machines: Where cells run.
-        judged: Which chips systems are judged on; choices are made on `validation`.
+        judged: Which chips systems are judged on; choices are made on `validation`, without the
+            systems that are calibrated on it.
 
     Raises:
         InvalidInputError: The experiment does not fit the chips, something else stands at `out`, or
@@ -79,6 +83,7 @@ def run_experiment(
         raise InvalidInputError("--judged validation: the split keeps no chips for it")
     for count in experiment.labels:
         subset(split.train, count, 0)
+    experiment = _judgeable(experiment, split, judged)
     plan = Plan(
         kind="experiment",
         stage_version=VERSION,
@@ -94,6 +99,7 @@ def run_experiment(
         chips=opened.path.resolve(),
         train=split.train,
         judged=numbers,
+        validation=split.validation,
         out=out.resolve(),
         gpus=machines.gpus,
     )
@@ -192,6 +198,29 @@ def _step_bytes(study: Study, bands: int) -> int:
         int(KEPT_PER_LAYER * 4 * count * schedule.patch**2 * schedule.batch / schedule.accumulate)
         for schedule, count in planes
     )
+
+
+def _judgeable(
+    experiment: Experiment, split: Split, judged: Literal["test", "validation"]
+) -> Experiment:
+    """Return an experiment without the systems that are calibrated on the chips that judge."""
+    calibrated = [name for name, system in experiment.systems.items() if system.calibrated]
+    names = ", ".join(calibrated)
+    if calibrated and not split.validation:
+        raise InvalidInputError(
+            f"{names}: `calibrated` takes chips of `validation`; split some off"
+        )
+    if not calibrated or judged == "test":
+        return experiment
+    others = [
+        name
+        for name, system in experiment.systems.items()
+        if not {name, *system.ensemble} & {*calibrated}
+    ]
+    if not others:
+        raise InvalidInputError(f"--judged validation: {names} is calibrated on these chips")
+    _log.warning("%s left out: calibrated on the chips of validation, which judge", names)
+    return experiment.part(others)
 
 
 def _check_gpus(machines: Machines) -> None:

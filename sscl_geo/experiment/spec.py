@@ -1,4 +1,4 @@
-"""The parts of an experiment as a YAML file says them: systems, and the split of chips."""
+"""The parts of an experiment as a YAML file says them: systems, tables, and the split of chips."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from sscl_geo.frozen import Frozen
 
 LabelCount = PositiveInt | Literal["all"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Metric = Literal["mIoU", "mIoU over all classes", "OA", "AA", "NLL", "ECE", "boundary F1"]
 Named = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -58,11 +59,16 @@ class System(Frozen):
         ensemble: The mean of the probabilities of other systems instead, which learned from the
             same labels with the same seed (a deep ensemble, Lakshminarayanan et al. 2017, arXiv
             1612.01474, if they are networks).
+        calibrated: Whether its probabilities are divided by a temperature that is fitted on the
+            chips of `validation`, whose labels no number of labels counts; it changes what it is
+            sure of (NLL, ECE), and no class.
+        judged_without: Sensors, or bands such as `sentinel2_l2a:B02`, that a network learned from
+            and that are missing from the chips that it is judged on.
         labels: Numbers of labelled chips that it is tried with; None takes the experiment's.
         seeds: Number of seeds that it is tried with; None takes the experiment's.
         about: What it is, for the table.
-        published: What others report for it with the last of its numbers of labels, by metric, to
-            stand beside ours.
+        published: What others report for it with the last of its numbers of labels, by metric: a
+            mean, or a mean and a standard deviation.
     """
 
     study: dict[str, JsonValue] = Field(default_factory=dict)
@@ -71,10 +77,12 @@ class System(Frozen):
     forest: ForestSpec | None = None
     head: HeadSpec | None = None
     ensemble: tuple[str, ...] = ()
+    calibrated: bool = False
+    judged_without: tuple[str, ...] = ()
     labels: tuple[LabelCount, ...] | None = None
     seeds: int | None = Field(default=None, ge=1)
     about: str = ""
-    published: dict[str, float] = Field(default_factory=dict)
+    published: dict[Metric, float | tuple[float, float]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "System":
@@ -84,6 +92,10 @@ class System(Frozen):
             raise InvalidInputError(
                 "a system is a network, a forest, a head or an ensemble; give one of them"
             )
+        if self.ensemble and self.calibrated:
+            raise InvalidInputError("an ensemble is not calibrated; calibrate one system alone")
+        if self.judged_without and not self.is_network:
+            raise InvalidInputError("`judged_without` takes bands from a network alone")
         if self.ensemble and not 1 < len(self.ensemble) == len({*self.ensemble}):
             raise InvalidInputError("an ensemble has two members or more, each once")
         return self
@@ -97,6 +109,22 @@ class System(Frozen):
     def encoder_of(self) -> str | None:
         """The other system whose encoder it needs."""
         return self.of if self.head is None else self.head.of
+
+
+class TableSpec(Frozen):
+    """A table that others published, done again: each system with its last number of labels.
+
+    Attributes:
+        title: Its heading.
+        systems: Its rows.
+        metrics: Its columns; each is ours, and beside it what a system's `published` tells.
+        by_class: Whether the recall of every class follows.
+    """
+
+    title: str
+    systems: Named
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    by_class: bool = False
 
 
 class SplitSpec(Frozen):

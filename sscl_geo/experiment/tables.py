@@ -1,13 +1,13 @@
 """What an experiment found, as tables: means and spreads, and systems compared seed by seed."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
 
 from sscl_geo.experiment.matrix import Experiment
-from sscl_geo.experiment.spec import LabelCount
+from sscl_geo.experiment.spec import LabelCount, Metric, TableSpec
 from sscl_geo.ops.assessment import Assessment
 from sscl_geo.ops.resolution import Detail
 
@@ -16,10 +16,13 @@ CONFIDENCE = 0.9
 Key = tuple[str, str, int]
 """System, number of labels as text, seed."""
 
-OVER_ALL = "mIoU over all classes"
+OVER_ALL: Metric = "mIoU over all classes"
 """Shown only beside published numbers, of which some are such a mean."""
 
-METRICS: dict[str, Callable[[Assessment], float | None]] = {
+COMPARED: tuple[Metric, ...] = ("mIoU", "OA", "AA", "NLL", "ECE")
+"""Metrics of which pairs of systems are told."""
+
+METRICS: dict[Metric, Callable[[Assessment], float | None]] = {
     "mIoU": lambda a: 100 * a.scores.miou,
     OVER_ALL: lambda a: 100 * a.scores.miou_all,
     "OA": lambda a: 100 * a.scores.oa,
@@ -61,8 +64,7 @@ def markdown(
 ) -> str:
     """Return all tables of an experiment as Markdown; `details` are of pretrained systems."""
     parts = [f"# {experiment.title}\n"]
-    is_beside_others = any(system.published for system in experiment.systems.values())
-    told = [metric for metric in METRICS if metric != OVER_ALL or is_beside_others]
+    told = [metric for metric in METRICS if metric != OVER_ALL or experiment.tables]
     parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in told]
     if experiment.pairs:
         rows = _pairs(experiment, found, experiment.pairs)
@@ -70,10 +72,11 @@ def markdown(
     if experiment.savings:
         rows = _pairs(experiment, found, experiment.savings, "all")
         parts += [f"## Against all labels, paired differences, 90 % intervals\n\n{rows}\n"]
-    if is_beside_others:
-        rows = _published(experiment, found)
-        parts += [f"## Beside published numbers, with most labels\n\n{rows}\n"]
-    parts.append(f"## IoU of each class, with most labels\n\n{_by_class(experiment, found)}\n")
+    parts += [
+        f"## {table.title}\n\n{_again(experiment, found, table)}" for table in experiment.tables
+    ]
+    rows = _by_class(experiment, found, [*experiment.systems], "iou")
+    parts.append(f"## IoU of each class, with most labels\n\n{rows}\n")
     if details:
         parts += [f"## Detail of feature maps, the image's is 1\n\n{_detail_rows(details)}\n"]
     about = [f"- `{name}`: {s.about}" for name, s in experiment.systems.items() if s.about]
@@ -82,7 +85,7 @@ def markdown(
     return "\n".join(parts)
 
 
-def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) -> str:
+def _means(experiment: Experiment, found: dict[Key, Assessment], metric: Metric) -> str:
     header = ["labelled chips", *(str(count) for count in experiment.labels)]
     rows = [
         [name, *(_cell(found, experiment, name, count, metric) for count in experiment.labels)]
@@ -93,7 +96,11 @@ def _means(experiment: Experiment, found: dict[Key, Assessment], metric: str) ->
 
 
 def _cell(
-    found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
+    found: dict[Key, Assessment],
+    experiment: Experiment,
+    name: str,
+    count: LabelCount,
+    metric: Metric,
 ) -> str:
     told = list(values(found, experiment, name, count, metric).values())
     if not told:
@@ -103,7 +110,11 @@ def _cell(
 
 
 def values(
-    found: dict[Key, Assessment], experiment: Experiment, name: str, count: LabelCount, metric: str
+    found: dict[Key, Assessment],
+    experiment: Experiment,
+    name: str,
+    count: LabelCount,
+    metric: Metric,
 ) -> dict[int, float]:
     """Return what a system reached with some labels, by seed."""
     keys = [(name, str(count), seed) for seed in range(experiment.seeds_of(name))]
@@ -120,7 +131,7 @@ def _pairs(
     """Compare systems at equal numbers of labels, or ours with the other at `against`."""
     rows = []
     for ours, other in pairs:
-        for metric in ("mIoU", "OA"):
+        for metric in COMPARED:
             row = [f"{ours} - {other}" + (f", {against}" if against else ""), metric]
             for count in experiment.labels:
                 mine = values(found, experiment, ours, count, metric)
@@ -146,31 +157,45 @@ def _detail_rows(details: dict[str, list[Detail]]) -> str:
     return _table(["pretrained system", "gradient energy", "median frequency"], rows)
 
 
-def _published(experiment: Experiment, found: dict[Key, Assessment]) -> str:
-    metrics = [m for m in METRICS if any(m in s.published for s in experiment.systems.values())]
-    header = ["system", *(f"{who} {m}" for m in metrics for who in ("ours", "published"))]
+def _again(experiment: Experiment, found: dict[Key, Assessment], table: TableSpec) -> str:
+    """Return a published table: each system's numbers with most labels, and what others report."""
+    header = ["system", *(f"{m}, {who}" for m in table.metrics for who in ("ours", "published"))]
     rows = []
-    for name, system in experiment.systems.items():
-        if system.published and experiment.labels_of(name):
-            row = [name]
-            for metric in metrics:
-                told = system.published.get(metric)
-                row += [_cell(found, experiment, name, experiment.labels_of(name)[-1], metric)]
-                row += ["" if told is None else f"{told:.1f}"]
-            rows.append(row)
-    return _table(header, rows)
+    for name in table.systems:
+        row, told = [name], experiment.systems[name].published
+        for metric in table.metrics:
+            counts = experiment.labels_of(name)[-1:]
+            row += [_cell(found, experiment, name, count, metric) for count in counts] or [""]
+            row.append(_reported(told.get(metric)))
+        rows.append(row)
+    parts = [_table(header, rows)]
+    if table.by_class:
+        parts.append(_by_class(experiment, found, table.systems, "recall"))
+    return "\n\n".join(parts) + "\n"
 
 
-def _by_class(experiment: Experiment, found: dict[Key, Assessment]) -> str:
+def _reported(told: float | tuple[float, float] | None) -> str:
+    if told is None:
+        return ""
+    return f"{told[0]:.1f} ± {told[1]:.1f}" if isinstance(told, tuple) else f"{told:.1f}"
+
+
+def _by_class(
+    experiment: Experiment,
+    found: dict[Key, Assessment],
+    systems: Sequence[str],
+    score: Literal["iou", "recall"],
+) -> str:
+    """Return the mean over seeds of a score of each class in percent, with most labels."""
     header, rows = ["system", "labelled chips"], []
-    for name in experiment.systems:
+    for name in systems:
         counts = experiment.labels_of(name)[-1:]
         keys = [(name, str(c), seed) for c in counts for seed in range(experiment.seeds_of(name))]
         told = [found[key].scores for key in keys if key in found]
         if told:
             header[2:] = [item.name for item in told[0].legend.classes]
-            classes = zip(*(scores.iou for scores in told), strict=True)
-            known = [[iou for iou in one if iou is not None] for one in classes]
+            classes = zip(*(getattr(scores, score) for scores in told), strict=True)
+            known = [[one for one in seeds if one is not None] for seeds in classes]
             means = [f"{100 * np.mean(one):.1f}" if one else "" for one in known]
             rows.append([name, keys[0][1], *means])
     return _table(header, rows)

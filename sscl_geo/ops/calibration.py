@@ -6,7 +6,9 @@ Guo et al. 2017, "On calibration of modern neural networks" (arXiv 1706.04599).
 import numpy as np
 from jaxtyping import Float32, Int64
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
+
+from sscl_geo.ops.assessment import SMALLEST
 
 LOWEST, HIGHEST = 0.05, 20.0
 
@@ -31,3 +33,19 @@ def fitted_temperature(
     bounds = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
     found = minimize_scalar(loss, bounds=bounds, method="bounded")
     return float(np.exp(found.x))
+
+
+def logits_of(
+    probabilities: Float32[np.ndarray, "class *any"],
+) -> Float32[np.ndarray, "class *any"]:
+    """Return logits whose softmax over the first axis is what is given; none is below 1e-7."""
+    logits: np.ndarray = np.log(np.maximum(probabilities, np.float32(SMALLEST)))
+    return logits
+
+
+def tempered(
+    probabilities: Float32[np.ndarray, "class *any"], temperature: float
+) -> Float32[np.ndarray, "class *any"]:
+    """Return probabilities as they are once their logits are divided by a temperature."""
+    scaled = logits_of(probabilities) / np.float32(temperature)
+    return np.asarray(softmax(scaled, axis=0), np.float32)

@@ -14,7 +14,7 @@ from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.experiment.feature_maps import panels
 from sscl_geo.experiment.matrix import Experiment, merged
 from sscl_geo.experiment.run import cells, encoders, run_experiment
-from sscl_geo.experiment.spec import HeadSpec, System
+from sscl_geo.experiment.spec import ForestSpec, HeadSpec, System
 from sscl_geo.experiment.splits import split_chips
 from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import Legend
@@ -55,7 +55,9 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
     done: Path, smoke: Experiment
 ) -> None:
     rows = json.loads((done / "results.json").read_text())
-    assert len(rows) == len(smoke.systems) * len(smoke.labels) * smoke.seeds
+    tried = {name: (smoke.labels_of(name), smoke.seeds_of(name)) for name in smoke.systems}
+    assert tried["sscl"] == ((4, "all"), 2)
+    assert len(rows) == sum(len(labels) * seeds for labels, seeds in tried.values())
     for row in rows:
         assert 0 <= row["scores"]["miou"] <= 1
         assert row["scores"]["pixels"] > 10_000
@@ -95,6 +97,43 @@ def test_an_ensemble_is_judged_by_the_mean_of_what_its_members_said(
     assert rows["together/4/1"]["scores"]["oa"] == pytest.approx(right, abs=1e-4)
     alone = {rows[f"{name}/4/1"]["scores"]["oa"] for name in smoke.systems["together"].ensemble}
     assert len(alone | {rows["together/4/1"]["scores"]["oa"]}) > 1
+
+
+def test_a_temperature_changes_what_a_system_is_sure_of_and_no_class(
+    done: Path, smoke: Experiment
+) -> None:
+    rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    for plain, calibrated in (("random", "calibrated"), ("forest", "forest_calibrated")):
+        for seed in range(smoke.seeds):
+            one, other = (rows[f"{name}/all/{seed}"] for name in (plain, calibrated))
+            assert one["scores"] == other["scores"]
+            assert other["nll"] < one["nll"]
+
+
+def test_a_band_that_the_judged_chips_lack_is_not_observed_there(
+    done: Path, chips: Chips, smoke: Experiment
+) -> None:
+    rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    one, lacking = (rows[f"{name}/4/0"] for name in ("withheld", "withheld_without"))
+    assert one["nll"] != lacking["nll"]
+    wrong = smoke.replace(
+        systems={"random": System(judged_without=("sentinel1_grd",))}, pairs=(), savings=()
+    )
+    with pytest.raises(HolesError, match="judged_without sentinel1_grd: the network sees hls_l30:"):
+        run_experiment(wrong, chips.path, done, Machines())
+    with pytest.raises(InvalidInputError, match="from a network alone"):
+        System(forest=ForestSpec(), judged_without=("sentinel1_grd",))
+
+
+def test_what_is_calibrated_on_chips_is_not_judged_on_them(
+    chips: Chips, smoke: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    systems = {name: smoke.systems[name] for name in ("forest", "forest_calibrated")}
+    few = smoke.replace(systems=systems, pairs=(), savings=(), labels=(4,), seeds=1)
+    run_experiment(few, chips.path, tmp_path / "out", Machines(), "validation")
+    (row,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert row["key"] == "forest/4/0"
+    assert "forest_calibrated left out" in caplog.text
 
 
 def test_a_member_that_was_none_before_learns_again(
@@ -246,7 +285,8 @@ def test_a_system_that_cannot_learn_is_a_named_hole(
     )
     with pytest.raises(HolesError, match="no field has labels for a patch of 512 px"):
         run_experiment(wrong, chips.path, done, Machines())
-    failed = [o for o in Ledger(journal(done)).outcomes.values() if o.status == "failed"]
+    outcomes = Ledger(journal(done)).outcomes.values()
+    failed = [o.key for o in outcomes if o.status == "failed" and "/huge@" in o.key]
     assert len(failed) == 4
 
 
@@ -317,8 +357,14 @@ def test_a_chain_without_an_encoder_is_refused(
 @pytest.mark.parametrize(
     ("changes", "judged", "cause"),
     [
-        ({"labels": (500, "all")}, "test", "500 chips wanted"),
+        ({"labels": (4, 500, "all")}, "test", "500 chips wanted"),
         ({"split": {"test": 0.3}}, "validation", "keeps no chips for it"),
+        ({"split": {"test": 0.3}}, "test", "forest_calibrated: .* split some off"),
+        (
+            {"systems": {"one": System(calibrated=True)}, "pairs": (), "savings": ()},
+            "validation",
+            "one is calibrated on these chips",
+        ),
     ],
 )
 def test_what_the_chips_cannot_give_is_refused_before_anything_is_written(
@@ -345,4 +391,4 @@ def test_each_pretraining_is_done_once(smoke: Experiment) -> None:
     keys = [unit.key for unit in encoders(smoke)]
     assert len(keys) == len({*keys})
     assert len([key for key in keys if key.startswith("encoders/sscl@")]) == 1
-    assert len(cells(smoke)) == len(smoke.systems) * len(smoke.labels) * smoke.seeds
+    assert len(cells(smoke)) == len({unit.key for unit in cells(smoke)})
