@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # uv does not read pip's settings; a folder of wheels named for pip serves both.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# What is imported is compiled once, and not again by each of the many processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 # How often the long chaos kills in each of its tests, and how many inputs each fuzzer damages.
 KILLS ?= 100

@@ -71,14 +71,16 @@ def encoder(
     return out
 
 
-Learn = Callable[[Sequence[Path], Sequence[Path], Path], Path]
+Learn = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def learn(encoder: Path, study: Study) -> Learn:
     """Return what makes a model of cubes and their labels, from the encoder."""
 
-    def learned(cubes: Sequence[Path], labels: Sequence[Path], out: Path) -> Path:
+    def learned(
+        cubes: Sequence[Path], labels: Sequence[Path], out: Path, study: Study = study
+    ) -> Path:
         fields = {"imagery": cubes, "labels": labels, "encoder": encoder, "study": study}
         finetune(FinetuneRequest.model_validate(fields), out, Ranks())
         return out
@@ -125,6 +127,7 @@ def report(
 @pytest.fixture(scope="module")
 def foreign(
     learn: Learn,
+    study: Study,
     real_cubes: dict[str, list[Path]],
     truth_of: Any,
     tmp_path_factory: pytest.TempPathFactory,
@@ -135,7 +138,9 @@ def foreign(
     labels = [folder / f"{number}.zarr" for number in range(len(known))]
     for name, cube, out in zip(ELSEWHERE, known, labels, strict=True):
         make_labels(LabelsRequest(cube=cube, source=truth_of(name), legend=annual()), out)
-    return learn(known, labels, folder / "model")
+    few = study.finetune.schedule.replace(epochs=1, steps=20)
+    short = study.replace(finetune=study.finetune.replace(schedule=few))
+    return learn(known, labels, folder / "model", short)
 
 
 @pytest.mark.parametrize("name", [CHILE, BRAZIL])

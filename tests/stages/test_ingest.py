@@ -68,10 +68,9 @@ def median(stack: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def cube(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("ingest") / "cube.zarr"
-    ingest(world.request(), out, Machines())
-    return out
+def cube(learned: Any) -> Path:
+    path: Path = learned.cube
+    return path
 
 
 @pytest.mark.parametrize(("band", "position"), [("B02", 0), ("B08", 3)])
@@ -143,7 +142,7 @@ def test_the_order_in_which_a_catalogue_answers_does_not_matter(
         document = json.loads(path.read_text())
         path.write_text(json.dumps({**document, "links": document["links"][::-1]}))
     backwards = source(str(mirror / world.catalog.name))
-    ingest(world.request(source=backwards), tmp_path / "cube.zarr", Machines())
+    ingest(world.request(source=backwards, tile_px=512), tmp_path / "cube.zarr", Machines())
     same_pixels(cube, tmp_path / "cube.zarr")
 
 
@@ -229,7 +228,7 @@ def test_a_scene_whose_pixels_cannot_be_asked_is_not_left_out(
     victim.rename(hidden)
     try:
         with pytest.raises(HolesError, match=r"B02\.tif cannot be read"):
-            ingest(world.request(), tmp_path / "cube.zarr", Machines())
+            ingest(world.request(tile_px=512), tmp_path / "cube.zarr", Machines())
     finally:
         hidden.rename(victim)
     # Its metadata have decided how its numbers are to be read.

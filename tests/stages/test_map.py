@@ -339,25 +339,30 @@ def test_another_model_on_the_same_map_is_refused(
 def test_a_cube_without_a_sensor_is_mapped_by_a_model_that_learned_to_do_without(
     world: Any, learned: Any, tiny_study: Study, tmp_path: Path
 ) -> None:
-    optical = tmp_path / "optical.zarr"
-    ingest(world.request(sensors=["sentinel2_l2a"]), optical, Machines())
     withheld = {"settings": {"withhold": {"sensor": 0.4}}}
     study = tiny_study.replace(
         has_masks=True, finetune={**tiny_study.finetune.model_dump(), **withheld}
     )
     request = FinetuneRequest(imagery=(learned.cube,), labels=(learned.labels,), study=study)
     finetune(request, tmp_path / "model", Ranks())
-    maps = {}
-    for name, cube in (("whole", learned.cube), ("optical", optical)):
-        make_map(cube, tmp_path / "model", tmp_path / f"map-{name}.zarr", Machines())
-        maps[name] = pixels(tmp_path / f"map-{name}.zarr")
-    seen = xarray.open_zarr(optical, group=f"{ZONE}/r10m", mask_and_scale=False).s2.values != 0
-    assert (maps["optical"][0][seen.any((0, 1))] != 0).all()
-    # It looks at radar where there is some.
-    assert not np.array_equal(maps["optical"][1], maps["whole"][1])
-    with pytest.raises(InvalidInputError, match="lacks the bands sentinel1_rtc:VV"):
-        make_map(optical, learned.model, tmp_path / "refused.zarr", Machines())
-    assert not (tmp_path / "refused.zarr").exists()
+    make_map(learned.cube, tmp_path / "model", tmp_path / "map.zarr", Machines())
+    both = pixels(tmp_path / "map.zarr")
+    for sensor, array, lacked in (
+        ("sentinel2_l2a", "s2", "sentinel1_rtc:VV"),
+        ("sentinel1_rtc", "s1", "sentinel2_l2a:B02"),
+    ):
+        cube = tmp_path / f"{sensor}.zarr"
+        ingest(world.request(sensors=[sensor], tile_px=512), cube, Machines())
+        make_map(cube, tmp_path / "model", tmp_path / f"map-{sensor}.zarr", Machines())
+        found = pixels(tmp_path / f"map-{sensor}.zarr")
+        stored = xarray.open_zarr(cube, group=f"{ZONE}/r10m", mask_and_scale=False)[array]
+        seen = (stored.values != stored.attrs["_FillValue"]).any((0, 1))
+        assert (found[0][seen] != 0).all()
+        # It looks at the other sensor where there is one.
+        assert not np.array_equal(found[1], both[1])
+        with pytest.raises(InvalidInputError, match=f"lacks the bands {lacked}"):
+            make_map(cube, learned.model, tmp_path / "refused.zarr", Machines())
+        assert not (tmp_path / "refused.zarr").exists()
 
 
 def test_a_model_of_chips_is_not_taken_for_one_of_cubes(learned: Any, tmp_path: Path) -> None:
