@@ -138,7 +138,7 @@ def reported() -> Iterator[None]:
             _end(without_secrets(traceback.format_exc()), 1)
         _end(
             f"error: this command needs {error.name}, which is not installed; "
-            f"pip install 'sscl_geo[{extra}]'",
+            f"in your checkout: pip install -e '.[{extra}]'",
             2,
         )
     except OSError as error:

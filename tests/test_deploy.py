@@ -75,6 +75,12 @@ class RayJobSpec(Strict):
     rayClusterSpec: RayClusterSpec  # noqa: N815
 
 
+def test_the_image_has_the_ray_that_the_job_names() -> None:
+    (job,) = [one.values[0] for one in documents() if one.values[0]["kind"] == "RayJob"]
+    version = RayJobSpec.model_validate(job["spec"]).rayClusterSpec.rayVersion
+    assert f" ray=={version}\n" in (ROOT / "deploy" / "Dockerfile").read_text()
+
+
 @pytest.mark.parametrize("document", documents())
 def test_a_manifest_is_valid(document: Raw) -> None:
     if document["kind"] == "RayJob":

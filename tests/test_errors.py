@@ -30,8 +30,8 @@ def test_the_modules_of_an_extra_are_those_that_it_installs(extra: str) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (ModuleNotFoundError("no", name="torch.nn"), 2, "pip install 'sscl_geo[train]'"),
-        (ModuleNotFoundError("no", name="distributed"), 2, "pip install 'sscl_geo[dask]'"),
+        (ModuleNotFoundError("no", name="torch.nn"), 2, "pip install -e '.[train]'"),
+        (ModuleNotFoundError("no", name="distributed"), 2, "pip install -e '.[dask]'"),
         (OSError(errno.ENOSPC, "No space left on device", "a.zarr"), 1, "on device: a.zarr"),
     ],
 )

@@ -42,7 +42,7 @@ def status(store: StoreArgument) -> None:
     print(f"{store}: {found.kind}, {counted}; {found.seconds / 3600:.2f} hours of work")
     for cause, count in found.causes:
         print(f"  {count} x {cause}")
-    if found.counts["failed"]:
+    if found.counts["failed"] or found.counts["waiting"]:
         raise SystemExit(1)
 
 

@@ -120,7 +120,8 @@ def _rustac() -> str:
     found = str(beside) if beside.exists() else shutil.which("rustac")
     if found is None:
         raise InvalidInputError(
-            "the STAC API server `rustac` is not installed; pip install 'sscl_geo[demo]'"
+            "the STAC API server `rustac` is not installed; "
+            "in your checkout: pip install -e '.[demo]'"
         )
     return found
 

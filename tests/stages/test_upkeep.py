@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sscl_geo.cli import upkeep
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.ingest import estimate, resume
@@ -60,6 +61,8 @@ def test_a_store_that_is_not_done_is_not_called_whole(cube: Path) -> None:
     (cube / "ledger.jsonl").write_text("".join(lines[:-2]))
     with pytest.raises(HolesError, match="2 of 8 units are not done; what is done is whole"):
         verify(cube)
+    with pytest.raises(SystemExit, match="1"):
+        upkeep.status(str(cube))
 
 
 def test_only_stores_of_tiles_have_a_status(learned: Any, tmp_path: Path) -> None:
