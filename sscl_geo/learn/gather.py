@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 
@@ -49,6 +49,25 @@ def total_over_ranks(value: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(summed)
     return summed
+
+
+def check_alike(drawn: Int64[Tensor, " number"], device: torch.device) -> None:
+    """Compare a checksum of numbers that every rank must have drawn alike.
+
+    Args:
+        drawn: This rank's numbers.
+        device: Where ranks exchange tensors.
+
+    Raises:
+        RuntimeError: Ranks drew other numbers, so that a loss over all of them means nothing.
+    """
+    if world_size() == 1:
+        return
+    checksum = (drawn * torch.arange(1, len(drawn) + 1)).sum()
+    extremes = torch.stack([checksum, -checksum]).to(device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    if int(extremes.sum()) != 0:
+        raise RuntimeError("ranks drew other bands or locations; their seeds and steps differ")
 
 
 def share_of_ranks(amount: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from sscl_geo.learn import contrast
 from sscl_geo.learn.batches import IGNORED, Batch
 from sscl_geo.learn.checkpoint import from_bytes, to_bytes
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
@@ -167,6 +168,10 @@ def _rank(rank: int, world: int, port: int, folder: str, is_summed: bool) -> Non
     dist.all_reduce(gradient)
     if rank == 0:
         torch.save(gradient / world, Path(folder) / "gradient.pt")
+    check_alike(torch.arange(5), weight.device)
+    # The same numbers in another order are others, and all ranks hear of it.
+    with pytest.raises(RuntimeError, match="ranks drew other bands or locations"):
+        check_alike(torch.tensor([1, 2] if rank else [2, 1]), weight.device)
     dist.destroy_process_group()
 
 
@@ -242,12 +247,13 @@ def _learn_once(rank: Rank) -> None:
 @pytest.mark.filterwarnings("default")
 def test_ray_ranks_have_the_gradient_of_one_process(tmp_path: Path) -> None:
     kept: list[Any] = []
-    for ranks in (Ranks(), Ranks(ranks=2)):
+    for ranks in (Ranks(), Ranks(ranks=2), Ranks(ranks=4)):
         gang = plugins.find("sscl_geo.runtime.gangs", ranks.gang)
         state = from_bytes(gang.run(_learn_once, tmp_path / ranks.gang / "run", ranks))
         kept.append(state["gradients"])
     for name, expected in kept[0].items():
-        assert (kept[1][name] - expected).norm() < 1e-5 * expected.norm(), name
+        for found in kept[1:]:
+            assert (found[name] - expected).norm() < 1e-5 * expected.norm(), name
 
 
 @given(st.integers(1, 7), st.booleans(), st.booleans())

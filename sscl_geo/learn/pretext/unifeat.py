@@ -9,6 +9,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 
@@ -76,6 +77,7 @@ class UniFeat(nn.Module):
         values, valid = bands.values[:, pair], bands.is_valid[:, pair].all(1)
         batch, _, height, width = values.shape
         chosen = torch.randperm(height * width, generator=generator)[: self.settings.locations]
+        check_alike(torch.cat([torch.tensor(pair), chosen]), values.device)
         flat = self.features(values).reshape(batch * 2, -1, height, width)
         embedded = self.projection(flat).flatten(2)[:, :, chosen.to(values.device)]
         by_location = embedded.reshape(batch, 2, self.settings.dim, -1).permute(1, 3, 0, 2)
