@@ -17,6 +17,7 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Decoded, check_stored_alike, labelled, opened
 from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.taught import taught, taught_of
 from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Model, model_of
@@ -48,20 +49,20 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     bundle = read_card(model)
     if bundle.legend is None:
         raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
-    if labels is not None and _digest(labels) in _taught(bundle.training):
-        _log.warning(
-            "%s taught %s, which is surer of it than of other ground: give other --labels, or its "
-            "confidence stays too high",
-            labels,
-            model,
-        )
     weights = read_weights(model, bundle)
     spec, classes = NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes)
     network = model_of(spec, classes, bundle.members)
     load_weights(network, weights, str(model))
     prepare_inference(network, "cpu")
     bands = spec.bands
-    source = opened(imagery)
+    source, known_labels = opened(imagery), [labels] if labels else []
+    if {*taught([source], known_labels)} & taught_of(bundle.training):
+        _log.warning(
+            "%s taught %s, which is surer of it than of other ground: give labels of other places, "
+            "or its confidence stays too high",
+            labels or imagery.path,
+            model,
+        )
     check_stored_alike(source, bands)
     told = source.spec.legend if isinstance(source, Chips) else _legend(labels)
     if told is not None and told != bundle.legend:
@@ -73,8 +74,7 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     with tempfile.TemporaryDirectory() as cache:
 
         def pieces() -> Iterator[_Piece]:
-            known = [labels] if labels else []
-            return labelled([source], known, names, Path(cache), legend)
+            return labelled([source], known_labels, names, Path(cache), legend)
 
         count = sum(int((classes != IGNORED).sum()) for _, classes in pieces())
         if not count:
@@ -89,21 +89,6 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     temperature = fitted_temperature(logits, known.astype(np.int64))
     training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
     return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
-
-
-def _digest(labels: AnyLocation) -> str:
-    return Classes.open(labels, "labels").store.plan.digest
-
-
-def _taught(training: object) -> set[str]:
-    """Return the digests of all labels that a bundle, or a member of it, tells that it learned."""
-    if isinstance(training, list):
-        return {digest for one in training for digest in _taught(one)}
-    if not isinstance(training, dict):
-        return set()
-    own = training.get("taught")
-    found = {str(digest) for digest in own} if isinstance(own, list) else set()
-    return found | _taught([*training.values()])
 
 
 def _legend(labels: AnyLocation | None) -> Legend | None:

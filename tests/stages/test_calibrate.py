@@ -12,10 +12,14 @@ import zarr
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card
-from sscl_geo.io.chips import Selection
+from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.learn.study import Study
+from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages import calibrate as stage
 from sscl_geo.stages.calibrate import calibrate
+from sscl_geo.stages.cut import CutSpec, cut_chips
+from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
 
@@ -39,6 +43,23 @@ def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
     before, after = (maps[name].confidence.values[known] for name in maps)
     gap = np.nanmean(after) - np.nanmean(before)
     assert gap < 0 if bundle.temperature > 1 else gap > 0
+
+
+def test_chips_that_taught_are_told_and_those_of_other_places_are_not(
+    learned: Any, tiny_study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "chips.zarr"
+    cut_chips(learned.cube, learned.labels, CutSpec(side_px=32, block_m=640), path)
+    places = [chip.place for chip in Chips.open(path).chips]
+    here = tuple(n for n, place in enumerate(places) if place == places[0])
+    others = tuple(n for n, place in enumerate(places) if place != places[0])
+    study = tiny_study.replace(window=32)
+    few = FinetuneRequest(imagery=(Selection(path=path, samples=here),), study=study)
+    finetune(few, tmp_path / "model", Ranks())
+    calibrate(tmp_path / "model", Selection(path=path, samples=others), None, tmp_path / "sure")
+    assert not caplog.text
+    calibrate(tmp_path / "model", Selection(path=path, samples=here), None, tmp_path / "vain")
+    assert f"{path} taught {tmp_path / 'model'}" in caplog.text
 
 
 def test_labels_without_a_labelled_pixel_are_told_and_leave_nothing(

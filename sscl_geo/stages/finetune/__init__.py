@@ -19,6 +19,7 @@ from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
+from sscl_geo.io.taught import taught
 from sscl_geo.learn.checkpoint import State, from_bytes
 from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
@@ -142,7 +143,7 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
             "training": {
                 "imagery": [selection.path.name for selection in job.request.imagery],
                 "labels": [path.name for path in job.request.labels],
-                "taught": sorted(map(str, _digests(job.request.labels))),
+                "taught": sorted({*taught(map(opened, job.request.imagery), job.request.labels)}),
                 "validation": [selection.path.name for selection in job.request.validation],
                 "validation_labels": [path.name for path in job.request.validation_labels],
                 "encoder": None if encoder is None else encoder.model_dump(mode="json")["training"],

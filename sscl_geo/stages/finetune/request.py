@@ -1,6 +1,6 @@
 """What a model learns from, and what fits together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sscl_geo.errors import InvalidInputError
@@ -13,6 +13,7 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, absolute, check_stored_alike, gsd, opened
 from sscl_geo.io.location import Location
+from sscl_geo.io.taught import taught
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.learn.tuning import check_compiler
@@ -108,7 +109,7 @@ def check_validation(
         raise InvalidInputError(
             f"{others[0].path}: labels of --validation have another legend than those that teach"
         )
-    if {*_taught(imagery, request.labels)} & {*_taught(others, request.validation_labels)}:
+    if {*taught(imagery, request.labels)} & {*taught(others, request.validation_labels)}:
         raise InvalidInputError(
             f"--validation: {others[0].path} also teaches, or shares places with what does; give "
             "labels of other places"
@@ -125,10 +126,10 @@ def check_unlabelled(
             choose the epoch.
     """
     stored = _stored(imagery[0], names)
-    judging = {*_taught([opened(selection) for selection in request.validation], ())}
+    judging = {*taught([opened(selection) for selection in request.validation], ())}
     for selection in (*request.unlabelled, *request.statistics):
         other = opened(selection)
-        if judging & {*_taught([other], ())}:
+        if judging & {*taught([other], ())}:
             raise InvalidInputError(
                 f"{other.path}: holds places that --validation judges by; give another part of it "
                 "(--unlabelled-part)"
@@ -148,18 +149,6 @@ def _stored(imagery: Imagery, names: Sequence[str]) -> dict[str, tuple[str, int]
         for source in imagery.bands(periods)
         if source.name in names
     }
-
-
-def _taught(imagery: Sequence[Imagery], labels: Sequence[Location]) -> Iterator[tuple[str, str]]:
-    """Yield what tells labels apart: each place of a store of chips, or a whole store of labels.
-
-    Chips of one place, at two dates or side by side, have the same labels or much alike ones.
-    """
-    for one in imagery:
-        if isinstance(one, Chips):
-            yield from ((one.store.plan.digest, chip.place) for chip in one.chips)
-    for path in labels:
-        yield Classes.open(path, "labels").store.plan.digest, ""
 
 
 def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
