@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from sscl_geo import __version__
-from sscl_geo.cli import data, judging, learning, looking, mapping, upkeep
+from sscl_geo.cli import data, ingest, judging, learning, looking, mapping, upkeep
 from sscl_geo.errors import reported
-from sscl_geo.ingest import app as ingest_app
 from sscl_geo.io.gdal import set_environment
 
 app = typer.Typer(
@@ -16,8 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
-app.add_typer(ingest_app)
-for part in (data, learning, mapping, judging, looking, upkeep):
+for part in (ingest, data, learning, mapping, judging, looking, upkeep):
     app.add_typer(part.app)
 
 

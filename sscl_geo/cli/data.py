@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sscl_geo.cli.options import (
+    CompositorOption,
     CubeOption,
     DaskOption,
     ExecutorOption,
@@ -25,6 +26,7 @@ app = typer.Typer()
 CHIPSETS = "sscl_geo.io.chipsets"
 CUBE = "cube"
 KINDS = ", ".join((CUBE, *names(CHIPSETS)))
+FILTERS = ", ".join(names("sscl_geo.ops.despeckle"))
 LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
@@ -102,9 +104,7 @@ def composite(
     cube: CubeOption,
     out: OutOption,
     period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
-    compositor: Annotated[
-        str, typer.Option(help="median, geomedian, best_pixel or mean of the clear days.")
-    ] = "median",
+    compositor: CompositorOption = "median",
     opening: Annotated[
         int | None,
         typer.Option(help="Radius in 20 m pixels of the smallest cloud. Default: ingest's"),
@@ -173,7 +173,7 @@ def chips(
 def despeckle(
     chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
     out: OutOption,
-    filter: Annotated[str, typer.Option("--filter", help="lognlm, lee or sarbm3d.")] = "lognlm",  # noqa: A002
+    filter: Annotated[str, typer.Option("--filter", help=f"{FILTERS}.")] = "lognlm",  # noqa: A002
     looks: Annotated[float, typer.Option(help="Equivalent number of looks.")] = 4.4,
 ) -> None:
     """Make chips whose radar has less speckle."""

@@ -7,6 +7,7 @@ import typer
 from sscl_geo.cli.options import (
     BUNDLE,
     CompileOption,
+    ExecutorOption,
     GpuOption,
     ImageryOption,
     OutOption,
@@ -192,7 +193,7 @@ def experiment(
         list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
-    executor: Annotated[str, typer.Option(help="serial, dask or ray_tasks.")] = "ray_tasks",
+    executor: ExecutorOption = "ray_tasks",
     workers: WorkersOption = 2,
     ray: RayOption = None,
     gpu: Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sscl_geo.plugins import shipped_names
+from sscl_geo.plugins import names, shipped_names
 
 ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
@@ -43,7 +43,12 @@ CompileOption = Annotated[
     bool, typer.Option(help="Compile the network with torch; needs a C++ compiler.")
 ]
 ExecutorOption = Annotated[
-    str, typer.Option(help="Who runs the units: serial (this process), dask or ray_tasks.")
+    str,
+    typer.Option(help=f"Who runs the units: {', '.join(names('sscl_geo.runtime.executors'))}."),
+]
+CompositorOption = Annotated[
+    str,
+    typer.Option(help=f"Of the clear days: {', '.join(names('sscl_geo.ops.compositors'))}."),
 ]
 WorkersOption = Annotated[int, typer.Option(help="Processes of a local cluster.")]
 MapOption = Annotated[str, typer.Option("--map", help="Path or s3:// address of a map.")]

@@ -27,7 +27,7 @@ def plan(context: typer.Context) -> None:
 
     Its options are those that sscl-geo ingest --help lists.
     """
-    from sscl_geo.ingest import app as ingest_app
+    from sscl_geo.cli.ingest import app as ingest_app
 
     ingest_app(["--plan", *context.args])
 

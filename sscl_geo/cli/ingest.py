@@ -1,0 +1,161 @@
+"""The command that makes cubes of scenes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sscl_geo.cli.options import (
+    CompositorOption,
+    DaskOption,
+    ExecutorOption,
+    WorkersOption,
+)
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import parse
+from sscl_geo.io.location import location
+from sscl_geo.ops.masks import MaskSpec
+from sscl_geo.plugins import shipped_names
+from sscl_geo.runtime.work import machines_of
+
+if TYPE_CHECKING:
+    from sscl_geo.geo.area import Area
+    from sscl_geo.stages.ingest import Estimate
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def ingest(
+    datetime: Annotated[str, typer.Option(metavar="A/B", help="First and last day.")],
+    out: Annotated[
+        str | None, typer.Option(help="Path of the cube; the same command resumes.")
+    ] = None,
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="W S E N", help="Area in degrees."),
+    ] = None,
+    region: Annotated[
+        Path | None, typer.Option(help="Area as polygons (GeoJSON, GeoPackage, …).")
+    ] = None,
+    catalog: Annotated[
+        str,
+        typer.Option(
+            help="planetary-computer, earth-search (optical alone), a profile's YAML file with a "
+            "url, the URL of a STAC API, or a static catalog.json."
+        ),
+    ] = "planetary-computer",
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Profile for a URL or catalog.json: {shipped_names('catalogs')}, or a YAML file."
+        ),
+    ] = None,
+    period: Annotated[
+        str,
+        typer.Option(
+            help="Length of a composite: PnD, PnM or PnY; or day, which keeps every day unmasked, "
+            "for sscl-geo composite."
+        ),
+    ] = "P3M",
+    sensors: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="sentinel2_l2a or sentinel1_rtc; repeat for both. Default: all that the catalogue "
+            "has, of which each must have a scene."
+        ),
+    ] = None,
+    grid: Annotated[
+        str, typer.Option(help="auto for UTM zones, or a projected CRS in metres.")
+    ] = "auto",
+    tile_px: Annotated[int, typer.Option(help="Side of a tile in 10 m pixels.")] = 2048,
+    compositor: CompositorOption = "median",
+    opening: Annotated[
+        int, typer.Option(help="Radius in 20 m pixels of the smallest cloud; specks are ignored.")
+    ] = MaskSpec().opening_px,
+    dilation: Annotated[
+        int, typer.Option(help="Radius in 20 m pixels that clouds and shadows hide around them.")
+    ] = MaskSpec().dilation_px,
+    orbit: Annotated[
+        str, typer.Option(help="Radar orbit: ascending, descending, or auto by coverage.")
+    ] = "auto",
+    ask_pixels: Annotated[
+        bool,
+        typer.Option(
+            "--pixel-witness/--no-pixel-witness",
+            help="Confirm the DN convention of each scene on its pixels (three overviews).",
+        ),
+    ] = True,
+    max_cloud: Annotated[
+        float,
+        typer.Option(
+            min=0, max=100, help="Percent of clouds, by the catalogue, that a scene may have."
+        ),
+    ] = 100,
+    max_unreadable: Annotated[
+        int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
+    ] = 0,
+    executor: ExecutorOption = "dask",
+    workers: WorkersOption = 2,
+    dask: DaskOption = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take.")] = False,
+    mb_per_second: Annotated[
+        float, typer.Option(help="With --plan: megabytes that a worker reads and decodes a second.")
+    ] = 50.0,
+    price: Annotated[float, typer.Option(help="With --plan: price of a worker's hour.")] = 0.0,
+) -> None:
+    """Pull co-registered Sentinel-1/2 scenes into a chunked Zarr cube."""
+    from sscl_geo.io.profile import source
+    from sscl_geo.stages.ingest import IngestRequest, Method, estimate
+    from sscl_geo.stages.ingest import ingest as run_ingest
+
+    machines = machines_of(executor, workers, dask)
+    mask = {"opening_px": opening, "dilation_px": dilation}
+    method = {
+        "compositor": compositor,
+        "mask": mask,
+        "orbit": orbit,
+        "max_unreadable": max_unreadable,
+    }
+    request = IngestRequest(
+        source=source(catalog, profile),
+        area=_area(bbox, region),
+        datetime=datetime,
+        period=period,
+        sensors=tuple(sensors or ()),
+        grid=grid,
+        tile_px=tile_px,
+        max_cloud=max_cloud,
+        ask_pixels=ask_pixels,
+        method=parse(Method, method, "options"),
+    )
+    if out is None and not plan:
+        raise InvalidInputError("give --out, where the cube shall stand, or --plan")
+    if out is None or plan:
+        count = 1 if machines.executor == "serial" else workers
+        _tell(estimate(request), mb_per_second, count, price)
+        return
+    summary = run_ingest(request, location(out), machines)
+    print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
+
+
+def _tell(found: "Estimate", mb_per_second: float, workers: int, price: float) -> None:
+    hours = found.seconds(mb_per_second, workers) / 3600
+    print(
+        f"{found.units} units ({found.empty} without a scene) of {found.scenes} scenes: "
+        f"{found.read_bytes / 1e9:.2f} GB to read, {found.write_bytes / 1e9:.2f} GB to write"
+    )
+    print(
+        f"at {mb_per_second:g} MB/s with {workers} workers: {hours:.2f} hours, "
+        f"{hours * workers * price:.2f} at {price:g} a worker's hour"
+    )
+
+
+def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> "Area":
+    from sscl_geo.geo.area import Area
+    from sscl_geo.geo.bbox import checked_bbox
+    from sscl_geo.io.region import read_region
+
+    if (bbox is None) == (region is None):
+        raise InvalidInputError("give either --bbox W S E N or --region FILE")
+    return Area(bbox=checked_bbox(*bbox)) if bbox else read_region(Path(str(region)))
