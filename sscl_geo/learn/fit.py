@@ -64,6 +64,7 @@ class Phase(NamedTuple):
         schedule: How long and how fast.
         draw: Returns this rank's batch of a step.
         heads: Prefixes of the parameters that learn with the head's rate.
+        steady: Prefixes of the parameters whose rate, once warmed up, does not decay.
         is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
         after_step: Called after each optimiser step.
         finish: Called once on the weights that are kept, before the last checkpoint; every rank
@@ -76,6 +77,7 @@ class Phase(NamedTuple):
     schedule: Schedule
     draw: Callable[[int], Batch]
     heads: tuple[str, ...] = ()
+    steady: tuple[str, ...] = ()
     is_shared: bool = False
     after_step: Callable[[], None] | None = None
     finish: Callable[[], None] | None = None
@@ -152,8 +154,18 @@ def _learner(run: _Run) -> _Learner:
     run.model.to(device)
     task = run.phase.task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(run.phase)
-    # A plain function, which the scheduler leaves out of its state.
-    rates = LambdaLR(optimizer, lambda step: schedule.rate(step))  # noqa: PLW0108
+
+    # Plain functions, which the scheduler leaves out of its state.
+    def decaying(step: int) -> float:
+        return schedule.rate(step)
+
+    def steady(step: int) -> float:
+        return schedule.rate(step, decays=False)
+
+    courses: list[Callable[[int], float]] = [
+        steady if group["is_steady"] else decaying for group in optimizer.param_groups
+    ]
+    rates = LambdaLR(optimizer, courses)
     is_half = schedule.precision == "bfloat16" or (
         schedule.precision == "auto" and computes_bfloat16(device)
     )
@@ -300,11 +312,14 @@ def _optimizer(phase: Phase) -> Optimizer:
 
 
 def _groups(phase: Phase) -> list[dict[str, object]]:
-    named = [(n, p) for n, p in phase.task.named_parameters() if p.requires_grad]
-    heads = [p for name, p in named if name.startswith(phase.heads) and phase.heads]
-    body = [p for name, p in named if not (name.startswith(phase.heads) and phase.heads)]
-    rate = phase.schedule.learning_rate
-    groups: list[dict[str, object]] = [{"params": body, "lr": rate}]
-    if heads:
-        groups.append({"params": heads, "lr": phase.schedule.head_learning_rate or rate})
-    return groups
+    schedule = phase.schedule
+    rates = {False: schedule.learning_rate, True: schedule.head_learning_rate}
+    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, False): []}
+    for name, parameter in phase.task.named_parameters():
+        if parameter.requires_grad:
+            kind = name.startswith(phase.heads), name.startswith(phase.steady)
+            parts.setdefault(kind, []).append(parameter)
+    return [
+        {"params": kept, "lr": rates[of_head] or schedule.learning_rate, "is_steady": is_steady}
+        for (of_head, is_steady), kept in sorted(parts.items(), key=lambda part: part[0])
+    ]

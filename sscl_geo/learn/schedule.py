@@ -65,9 +65,9 @@ class Schedule(Frozen):
                 "and the patch even"
             )
 
-    def rate(self, step: int) -> float:
-        """Return the share of the peak rate at a step."""
+    def rate(self, step: int, *, decays: bool = True) -> float:
+        """Return the share of the peak rate at a step; once warmed up, all of it if none decays."""
         rising = max(int(self.warmup * self.total), 1)
-        if step < rising:
-            return (step + 1) / rising
+        if step < rising or not decays:
+            return min((step + 1) / rising, 1.0)
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.total - rising, 1)))

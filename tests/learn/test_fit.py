@@ -105,6 +105,8 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[:20] == sorted(rates[:20])
     assert rates[19:] == sorted(rates[19:], reverse=True)
     assert rates[-1] < 0.01
+    kept = [schedule.rate(step, decays=False) for step in range(100)]
+    assert kept == [*rates[:20], *[1.0] * 80]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,8 @@ def test_ranks_draw_the_same_in_a_loss_over_all_of_them_and_their_own_in_others(
     assert [kept for _, kept in seen[0]] != [kept for _, kept in seen[1]]
 
 
-def test_sgd_moves_weights_by_rate_times_momentum_and_decay() -> None:
+@pytest.mark.parametrize("steady", [(), ("weight",)])
+def test_sgd_moves_weights_by_rate_times_momentum_and_decay(steady: tuple[str, ...]) -> None:
     class Slope(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -199,11 +202,12 @@ def test_sgd_moves_weights_by_rate_times_momentum_and_decay() -> None:
 
     task = Slope()
     schedule = SHORT.replace(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
-    fit(nn.ModuleDict({"a": task}), [Phase("a", task, schedule, draw)], Rank(), seed=3)
+    phase = Phase("a", task, schedule, draw, steady=steady)
+    fit(nn.ModuleDict({"a": task}), [phase], Rank(), seed=3)
     weight, speed = 2.0, 0.0
     for step in range(schedule.total):
         speed = 0.9 * speed + 3 + 0.5 * weight
-        weight -= 0.1 * schedule.rate(step) * speed
+        weight -= 0.1 * schedule.rate(step, decays=not steady) * speed
     assert float(task.weight.detach()) == pytest.approx(weight, rel=1e-9)
 
 

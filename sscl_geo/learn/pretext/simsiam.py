@@ -34,6 +34,7 @@ class Settings(Frozen):
         hidden: Planes inside the predictor.
         smallest_crop: Smallest share of an image's area that a view takes.
         blur: Chance and strength of the blur.
+        is_predictor_steady: Whether the predictor's rate does not decay, as in the authors' code.
     """
 
     level: Literal["image", "dense"] = "image"
@@ -41,6 +42,7 @@ class Settings(Frozen):
     hidden: int = Field(default=512, ge=2)
     smallest_crop: float = Field(default=0.2, gt=0, le=1)
     blur: BlurSpec = BlurSpec()
+    is_predictor_steady: bool = False
 
 
 class SimSiam(nn.Module):
@@ -65,6 +67,7 @@ class SimSiam(nn.Module):
         self.predictor = nn.Sequential(
             *_layer(width, settings.hidden), nn.Conv2d(settings.hidden, width, 1)
         )
+        self.steady = ("predictor.",) if settings.is_predictor_steady else ()
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the negative cosine of predictions with the other view's projections."""
