@@ -173,6 +173,62 @@ def test_simsiam_draws_predictions_to_projections_that_stand_still() -> None:
     assert not torch.allclose(step, gradient(literal(stands_still=False)), rtol=0.01)
 
 
+def brought_back(features: Tensor, to_view: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features of one view where pixels of the image lie in it, and which do, literally."""
+    side = features.shape[1]
+    found, covers = torch.zeros_like(features), torch.zeros(side, side, dtype=torch.bool)
+    for row, column in product(range(side), range(side)):
+        middle = torch.tensor([2 * column + 1, 2 * row + 1, side]) / side - torch.tensor([1, 1, 0])
+        place = to_view[:2] @ middle
+        covers[row, column] = (place.abs() <= 1).all()
+        x, y = (((place + 1) * side - 1) / 2).clamp(0, side - 1).tolist()
+        for r, c in product({int(y), int(y) + 1}, {int(x), int(x) + 1}):
+            if max(r, c) < side:
+                weight = (1 - abs(y - r)) * (1 - abs(x - c))
+                found[:, row, column] += weight * features[:, r, c]
+    return found, covers
+
+
+def test_dense_simsiam_compares_the_same_ground_where_both_views_see_it() -> None:
+    built: Any = task("simsiam", {"width": 8, "hidden": 4, "level": "dense"})
+    batch = Batch(stored(), None)
+    images, generator = built.encoder.normalise(batch.stored).values, torch.Generator()
+    generator.manual_seed(5)
+    views = [drawn_view(images, 0.2, BlurSpec(), generator) for _ in range(2)]
+
+    def literal(*, stands_still: bool) -> Tensor:
+        torch.manual_seed(6)  # of dropout
+        there = [built.projection(built.encoder(view.images)) for view in views]
+        maps = [(z, built.predictor(z)) for z in there]
+        cosines = []
+        for sample in range(len(images)):
+            (z, p), (other_z, other_p) = (
+                [brought_back(one[sample], view.to_view[sample]) for one in pair]
+                for pair, view in zip(maps, views, strict=True)
+            )
+            shared = z[1] & other_z[1]
+            for prediction, aim in ((p[0], other_z[0]), (other_p[0], z[0])):
+                still = aim.detach() if stands_still else aim
+                lengths = prediction.norm(dim=0) * still.norm(dim=0)
+                cosines.append(((prediction * still).sum(0) / lengths)[shared])
+        counts = [len(one) for one in cosines]
+        assert min(counts) < max(counts) < images[0, 0].numel() / 16
+        return -torch.cat(cosines).mean()
+
+    weights = [w for w in built.parameters() if w.requires_grad]
+
+    def gradient(loss: Tensor) -> Tensor:
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        return torch.cat([one.flatten() for one in found if one is not None])
+
+    torch.manual_seed(6)
+    mine = built(batch, torch.Generator().manual_seed(5))
+    assert torch.allclose(mine, literal(stands_still=True), atol=1e-5)
+    step, still = gradient(mine), gradient(literal(stands_still=True))
+    assert torch.allclose(step, still, atol=1e-4 * float(still.norm()))
+    assert not torch.allclose(step, gradient(literal(stands_still=False)), rtol=0.01)
+
+
 @pytest.mark.parametrize(("probability", "of_radar"), [(1.0, {True}), (0.0, {False}), (None, None)])
 def test_pairs_of_two_sensors_come_as_often_as_is_said(
     probability: float | None, of_radar: set[bool] | None

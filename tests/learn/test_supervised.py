@@ -1,6 +1,8 @@
 """Finetuning: its losses against plain formulas, withheld bands, and the teacher."""
 
+import copy
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.learn.batches import IGNORED, Batch, Field, joined
+from sscl_geo.learn.degradations import BlurSpec, DegradationSpec, band_groups, degrade
 from sscl_geo.learn.measuring import STEPS, WINDOWS, measure_statistics, windows
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
@@ -19,8 +22,8 @@ from sscl_geo.learn.supervised import Finetune, FinetuneSettings, dice_loss
 SHARES = torch.tensor([0.7, 0.2, 0.1])
 
 
-def network(*, has_masks: bool = False) -> Segmenter:
-    torch.manual_seed(0)
+def network(*, has_masks: bool = False, seed: int = 0) -> Segmenter:
+    torch.manual_seed(seed)
     numbers = {"gsd": 10, "nodata": 0, "low": 0.0, "high": 99.0, "mean": 50.0, "spread": 20.0}
     bands = tuple(
         BandInput.model_validate({"name": name, "array": array, **numbers})
@@ -284,6 +287,57 @@ def test_a_teacher_teaches_only_what_it_is_sure_of() -> None:
     assert torch.allclose(loss_of(unsure, both), alone, atol=1e-5)
     # A random teacher's classes are learned with about log(3) nats a pixel.
     assert 0.3 < float((loss_of(sure, both) - alone).detach()) < 3 * math.log(3)
+
+
+def test_the_average_names_clean_ground_and_the_student_learns_it_damaged() -> None:
+    damage = DegradationSpec(cutouts=2, blur=BlurSpec(probability=1.0))
+    teacher = {"weight": 0.7, "threshold": 0.5, "degradation": damage}
+    jitter = {"gain": 0.1, "shift": 0.2}
+    model = task(network(has_masks=True), average=0.5, jitter=jitter, teacher=teacher)
+    assert model.average is not None
+    model.average.load_state_dict(network(has_masks=True, seed=1).state_dict())
+    measure_statistics(model.average.encoder, batch)
+    for one in (model.segmenter, model.average):
+        assert one.encoder.masks is not None
+        torch.nn.init.normal_(one.encoder.masks)
+        one.head.layer.weight.data *= 3
+    given, known, unknown = batch(), [0, 2], [1, 3]
+    assert given.labels is not None
+    given.labels[unknown] = IGNORED
+    given.stored["o"][1, :, :7, :11] = 0
+    given.stored["r"][1, :, :11, :7] = 0
+    given.stored["r"][3] = 0
+    model.train()
+    torch.manual_seed(6)
+    found = loss_of(model, given)
+
+    bands = model.segmenter.encoder.normalise(given.stored)
+    generator = torch.Generator().manual_seed(1)
+    gain, shift = (torch.randn(2, 3, 1, 1, generator=generator) for _ in "ab")
+    jittered = bands.values[known] * (1 + 0.1 * gain) + 0.2 * shift
+    clean, is_absent = bands.values[unknown], bands.is_absent[unknown]
+    groups = band_groups(model.segmenter.encoder.spec)
+    strong = degrade(clean, is_absent, groups, damage, generator)
+    hidden = torch.cat([bands.is_absent[known], is_absent | strong.is_dropped])
+    torch.manual_seed(6)
+    logits = model.segmenter(torch.cat([jittered, strong.bands]), hidden)
+    named = torch.softmax(copy.deepcopy(model.average).eval()(clean, is_absent), 1)
+    unsure = unseen = 0
+    taught = torch.zeros(())
+    for sample, y, x in product(range(2), range(16), range(16)):
+        probability, name = named[sample, :, y, x].max(0)
+        if probability < 0.5:
+            unsure += 1
+        elif not bands.is_valid[unknown][sample, :, y, x].any():
+            unseen += 1
+        else:
+            taught = taught - torch.log_softmax(logits[2 + sample, :, y, x], 0)[name]
+    assert unsure > 50
+    assert unseen > 10
+    assert 2 * 256 - unsure - unseen > 50
+    labels = given.labels[known]
+    expected = F.cross_entropy(logits[:2], labels, ignore_index=IGNORED) + 0.7 * taught / 512
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,20 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from torch._inductor import config as inductor
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.io.bundle import read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
+from sscl_geo.io.fields import labelled, opened
+from sscl_geo.learn.batches import Field
+from sscl_geo.learn.checkpoint import load_weights, weights
+from sscl_geo.learn.measuring import measure_statistics
+from sscl_geo.learn.network import Segmenter
+from sscl_geo.learn.patches import DrawSpec, Patches
+from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.cut import CutSpec, cut_chips
@@ -115,6 +123,38 @@ def test_batch_statistics_are_those_of_windows_unless_a_head_learned_on_others(
     for name, study in (("large", tiny_study), ("small", smaller)):
         finetune(request(learned, study.replace(finetune=linear)), tmp_path / name, Ranks())
     assert not differ(tmp_path / "large", tmp_path / "small")
+
+
+@pytest.mark.parametrize("begins", ["random", "pretrained"])
+def test_a_linear_protocol_classifies_by_statistics_of_the_patches_that_it_draws(
+    learned: Any, tiny_study: Study, tmp_path: Path, begins: str
+) -> None:
+    numbers = {**tiny_study.finetune.model_dump(), "settings": {"protocol": "linear"}}
+    study = tiny_study.replace(finetune=numbers)
+    first = learned.encoder if begins == "pretrained" else None
+    card = finetune(request(learned, study, encoder=first), tmp_path / "model", Ranks())
+    found = read_weights(tmp_path / "model", card)
+
+    spec, legend = NetworkSpec.model_validate(card.network), card.legend
+    assert legend is not None
+    torch.manual_seed(study.seed)
+    expected = Segmenter(spec, len(legend.classes)).encoder
+    if first is not None:
+        load_weights(expected, read_weights(first, read_card(first)), "encoder")
+    names = [band.name for band in spec.bands]
+    cube = opened(Selection(path=learned.cube))
+    pieces = labelled([cube], [learned.labels], names, tmp_path / "cache", legend)
+    fields = tuple(Field(piece.arrays, classes) for piece, classes in pieces)
+    schedule = study.finetune.schedule
+    draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
+    drawn = Patches(fields, spec, draw)
+    unmeasured = {name: value.copy() for name, value in weights(expected).items()}
+    measure_statistics(expected, lambda step: drawn.batch(step, 0, 1, torch.device("cpu")))
+
+    for name, value in weights(expected).items():
+        assert np.allclose(found[f"encoder.{name}"], value, rtol=1e-4, atol=1e-6), name
+    means = [name for name in unmeasured if name.endswith("running_mean")]
+    assert not any(np.allclose(found[f"encoder.{name}"], unmeasured[name]) for name in means)
 
 
 def test_a_bundle_holds_what_it_was_trained_with(learned: Any) -> None:
