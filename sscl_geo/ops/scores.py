@@ -1,37 +1,10 @@
 """Agreement of a map with reference labels."""
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import UNLABELLED, Legend
-
-
-class Scores(NamedTuple):
-    """What a confusion matrix says; NaN where a class has no reference pixel.
-
-    Attributes:
-        oa: Overall accuracy.
-        aa: Average accuracy: mean recall over the classes with reference pixels.
-        miou: Mean intersection over union over the same classes.
-        miou_all: The sum of all IoU divided by the number of all classes of the legend, those
-            that it ignores included, as some report it: over ten for the eight of DFC2020.
-        recall: Producer's accuracy of each class.
-        precision: User's accuracy of each class.
-        iou: Intersection over union of each class.
-        pixels: Number of reference pixels that the map covers.
-    """
-
-    oa: float
-    aa: float
-    miou: float
-    miou_all: float
-    recall: tuple[float, ...]
-    precision: tuple[float, ...]
-    iou: tuple[float, ...]
-    pixels: int
 
 
 class Evaluation(Frozen):
@@ -41,10 +14,10 @@ class Evaluation(Frozen):
         legend: The classes, in the order of the rows.
         matrix: Pixels by (reference, mapped) class.
         oa: Overall accuracy.
-        aa: Mean producer's accuracy of the classes present.
-        miou: Mean intersection over union of the classes present.
-        miou_all: The sum of all IoU over the number of all classes of the legend, those that it
-            ignores included.
+        aa: Average accuracy: mean producer's accuracy of the classes with reference pixels.
+        miou: Mean intersection over union of the same classes.
+        miou_all: The sum of all IoU divided by the number of all classes of the legend, those
+            that it ignores included, as some report it: over ten for the eight of DFC2020.
         recall: Producer's accuracy of each class.
         precision: User's accuracy of each class.
         iou: Intersection over union of each class.
@@ -79,30 +52,6 @@ def confusion(
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def scores(matrix: Int64[np.ndarray, "classes classes"], ignored: int = 0) -> Scores:
-    """Return the scores of a confusion matrix: macro recall and the Jaccard index.
-
-    Args:
-        matrix: Pixels by (reference, mapped) class.
-        ignored: Number of classes that the legend ignores; only `miou_all` counts them.
-    """
-    hits = np.diag(matrix).astype(np.float64)
-    reference, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
-    recall, precision = ratio(hits, reference), ratio(hits, mapped)
-    iou = np.where(reference > 0, ratio(hits, reference + mapped - hits), np.nan)
-    present = reference > 0
-    return Scores(
-        oa=float(hits.sum() / max(matrix.sum(), 1)),
-        aa=float(recall[present].mean()) if present.any() else float("nan"),
-        miou=float(iou[present].mean()) if present.any() else float("nan"),
-        miou_all=float(np.nansum(iou) / (len(iou) + ignored)),
-        recall=tuple(recall.tolist()),
-        precision=tuple(precision.tolist()),
-        iou=tuple(iou.tolist()),
-        pixels=int(matrix.sum()),
-    )
-
-
 def ratio(
     part: Float64[np.ndarray, " classes"], whole: np.ndarray
 ) -> Float64[np.ndarray, " classes"]:
@@ -112,21 +61,25 @@ def ratio(
 
 def evaluation(matrix: Int64[np.ndarray, "classes classes"], legend: Legend) -> Evaluation:
     """Return everything that a confusion matrix with at least one pixel says."""
-    found = scores(matrix, len(legend.ignored))
+    hits = np.diag(matrix).astype(np.float64)
+    reference, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
+    is_present = reference > 0
+    recall, precision = ratio(hits, reference), ratio(hits, mapped)
+    iou = np.where(is_present, ratio(hits, reference + mapped - hits), np.nan)
     return Evaluation(
         legend=legend,
         matrix=tuple(tuple(row) for row in matrix.tolist()),
-        oa=found.oa,
-        aa=found.aa,
-        miou=found.miou,
-        miou_all=found.miou_all,
-        recall=_known(found.recall),
-        precision=_known(found.precision),
-        iou=_known(found.iou),
-        pixels=found.pixels,
-        majority=float(matrix.sum(axis=1).max() / matrix.sum()),
+        oa=float(hits.sum() / matrix.sum()),
+        aa=float(recall[is_present].mean()),
+        miou=float(iou[is_present].mean()),
+        miou_all=float(np.nansum(iou) / (len(iou) + len(legend.ignored))),
+        recall=_known(recall),
+        precision=_known(precision),
+        iou=_known(iou),
+        pixels=int(matrix.sum()),
+        majority=float(reference.max() / matrix.sum()),
     )
 
 
-def _known(values: tuple[float, ...]) -> tuple[float | None, ...]:
-    return tuple(None if np.isnan(value) else value for value in values)
+def _known(values: Float64[np.ndarray, " classes"]) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else value for value in values.tolist())

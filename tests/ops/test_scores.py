@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn import metrics
 
 from sscl_geo.geo.legend import LandClass, Legend
-from sscl_geo.ops.scores import Evaluation, confusion, evaluation, scores
+from sscl_geo.ops.scores import Evaluation, confusion, evaluation
 
 VALUES = (7, 2, 10, 255)
 LEGEND = Legend(
@@ -30,6 +31,11 @@ def counted(pixels: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return reference[kept], mapped[kept]
 
 
+def floats(scores: tuple[float | None, ...]) -> np.ndarray:
+    """Return the scores of classes, NaN where there is none."""
+    return np.array(scores, np.float64)
+
+
 @given(PIXELS)
 def test_the_matrix_is_that_of_scikit_learn(pixels: list[tuple[int, int]]) -> None:
     reference, mapped = counted(pixels)
@@ -42,7 +48,8 @@ def test_the_matrix_is_that_of_scikit_learn(pixels: list[tuple[int, int]]) -> No
 def test_the_scores_are_those_of_scikit_learn(pixels: list[tuple[int, int]]) -> None:
     reference, mapped = counted(pixels)
     assume(reference.size)
-    found = scores(confusion(reference, mapped, LEGEND))
+    matrix = confusion(reference, mapped, LEGEND)
+    found = evaluation(matrix, LEGEND)
     labels = list(VALUES)
     present = [value in reference for value in labels]
     recall = metrics.recall_score(reference, mapped, labels=labels, average=None, zero_division=0)
@@ -54,13 +61,13 @@ def test_the_scores_are_those_of_scikit_learn(pixels: list[tuple[int, int]]) -> 
     assert found.aa == pytest.approx(recall[present].mean())
     assert found.miou == pytest.approx(iou[present].mean())
     assert found.miou_all == pytest.approx(iou.mean())
-    over_ten = scores(confusion(reference, mapped, LEGEND), 10 - len(labels)).miou_all
+    over_ten = evaluation(matrix, LEGEND.replace(ignored=range(10 - len(labels)))).miou_all
     assert over_ten == pytest.approx(iou.sum() / 10)
     assert found.pixels == reference.size
     nan = np.where(present, 0.0, np.nan)
-    assert found.recall == pytest.approx(recall + nan, nan_ok=True)
-    assert found.iou == pytest.approx(iou + nan, nan_ok=True)
-    assert found.precision == pytest.approx(precision, nan_ok=True)
+    assert floats(found.recall) == pytest.approx(recall + nan, nan_ok=True)
+    assert floats(found.iou) == pytest.approx(iou + nan, nan_ok=True)
+    assert floats(found.precision) == pytest.approx(precision, nan_ok=True)
 
 
 @given(PIXELS, PIXELS)
@@ -83,8 +90,14 @@ def test_an_evaluation_survives_json(pixels: list[tuple[int, int]]) -> None:
     assert [value is None for value in found.recall] == [value not in reference for value in VALUES]
 
 
-def test_no_pixel_has_no_score() -> None:
-    found = scores(np.zeros((4, 4), np.int64))
-    assert found.pixels == 0
-    assert math.isnan(found.aa)
-    assert all(math.isnan(value) for value in (*found.recall, *found.iou, *found.precision))
+def test_a_class_without_a_pixel_has_no_score() -> None:
+    found = evaluation(np.diag([3, 0, 0, 0]), LEGEND)
+    assert found.pixels == 3
+    assert found.aa == found.miou == 1
+    assert found.recall == found.iou == found.precision == (1, None, None, None)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_pixel_has_no_evaluation() -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        evaluation(np.zeros((4, 4), np.int64), LEGEND)
