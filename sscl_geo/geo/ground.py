@@ -1,6 +1,5 @@
 """Pixels on the Earth: where tiles and blocks lie in degrees, and which grid owns a place."""
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -8,7 +7,7 @@ from jaxtyping import Bool
 from pyproj import Transformer
 
 from sscl_geo.geo.bbox import EAST_EDGE, POLE, BBox, meet
-from sscl_geo.geo.grid import GSD, Block, Grid, Tile, Window
+from sscl_geo.geo.grid import Block, Grid, Tile, Window
 
 # Points per side of a tile that is carried to degrees: between them its edges bend by millimetres.
 _TILE_POINTS = 21
@@ -72,25 +71,6 @@ def owned(grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
     if grid.owns is None:
         return np.ones((window.height, window.width), np.bool_)
     return inside_bbox(block, grid.owns)
-
-
-def owners(grids: Sequence[Grid], longitude: float, latitude: float) -> list[Tile]:
-    """Return the tiles that own a place; grids of one area own each of its places exactly once."""
-    return [tile for grid in grids for tile in _owner(grid, longitude, latitude)]
-
-
-def _owner(grid: Grid, longitude: float, latitude: float) -> list[Tile]:
-    if grid.owns is not None and not _holds(grid.owns, longitude, latitude):
-        return []
-    x, y = transformer(DEGREES, grid.crs).transform(longitude, latitude)
-    side = grid.tile_px * GSD
-    row, column = (grid.origin[1] - y) // side, (x - grid.origin[0]) // side
-    tile = Tile(zone=grid.zone, row=int(row), column=int(column))
-    return [tile] if tile in grid.tiles else []
-
-
-def _holds(box: BBox, longitude: float, latitude: float) -> bool:
-    return box.west <= longitude < box.east and box.south <= latitude < box.north
 
 
 def _contains(outer: BBox, inner: BBox) -> bool:

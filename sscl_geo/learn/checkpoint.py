@@ -26,11 +26,6 @@ def from_bytes(content: bytes) -> State:
     return state
 
 
-def weights(module: nn.Module) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Return a module's parameters and buffers as arrays."""
-    return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
-
-
 def load_weights(
     module: nn.Module, arrays: dict[str, Shaped[np.ndarray, "..."]], source: str
 ) -> None:

@@ -9,8 +9,8 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.area import Area, area_of_polygons
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import SNAP, Grid
-from sscl_geo.geo.ground import owners
 from sscl_geo.geo.zones import grids_of as grids_of_area
+from tests.owners import owners
 
 
 def grids_of(box: BBox, choice: str, tile_px: int) -> tuple[Grid, ...]:

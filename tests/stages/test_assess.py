@@ -17,7 +17,6 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.area import Area
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.grid import Grid, Window
-from sscl_geo.geo.ground import owners
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.location import location
@@ -34,6 +33,7 @@ from sscl_geo.stages.sample import (
     sample_size,
 )
 from tests.drawn_maps import LEGEND, draw_map, drawn
+from tests.owners import owners
 
 TREES, CROPS, WATER = 10, 40, 80
 SHAPE = (540, 420)

@@ -135,12 +135,13 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
 
 def units(spec: CubeSpec, scenes: tuple[Scene, ...], orbit: str) -> tuple[IngestUnit, ...]:
     """Return one unit per tile and period, in a fixed order."""
-    seen = Footprints(scenes)
+    boxes = Boxes([scene.bbox for scene in scenes])
     return tuple(
         unit
         for grid in spec.grids
         for tile in grid.tiles
-        for unit in _tile_units(spec, tile, seen.over(_around(tile_bbox(grid, tile))), orbit)
+        for over in [boxes.meeting(_around(tile_bbox(grid, tile)))]
+        for unit in _tile_units(spec, tile, tuple(scenes[number] for number in over), orbit)
     )
 
 
@@ -154,22 +155,6 @@ def _around(box: BBox) -> BBox:
 def _is_wanted(tiles: Boxes, max_cloud: float, scene: Scene) -> bool:
     """Whether a scene lies over a tile and is not too cloudy, as far as its catalogue tells."""
     return (scene.cloud_cover or 0) <= max_cloud and bool(tiles.meeting(scene.bbox).size)
-
-
-class Footprints:
-    """Scenes by place.
-
-    Args:
-        scenes: By time and id.
-    """
-
-    def __init__(self, scenes: tuple[Scene, ...]) -> None:
-        self._scenes = scenes
-        self._boxes = Boxes([scene.bbox for scene in scenes])
-
-    def over(self, box: BBox) -> tuple[Scene, ...]:
-        """Return the scenes whose box meets another, by time and id."""
-        return tuple(self._scenes[number] for number in self._boxes.meeting(box))
 
 
 def _sensor(name: str, source: Source) -> Sensor:
