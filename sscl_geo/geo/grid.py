@@ -50,6 +50,25 @@ class Window(NamedTuple):
         y, x, height, width = self
         return Window(y - margin, x - margin, height + 2 * margin, width + 2 * margin)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return self.height == 0 or self.width == 0
+
+    def intersection(self, other: "Window") -> "Window":
+        """Return the pixels that both windows hold; where they share none, an empty window."""
+        top, left = max(self.y, other.y), max(self.x, other.x)
+        bottom = min(self.y + self.height, other.y + other.height)
+        right = min(self.x + self.width, other.x + other.width)
+        return Window(top, left, max(bottom - top, 0), max(right - left, 0))
+
+    def union(self, other: "Window") -> "Window":
+        """Return the smallest window that holds both."""
+        top, left = min(self.y, other.y), min(self.x, other.x)
+        bottom = max(self.y + self.height, other.y + other.height)
+        right = max(self.x + self.width, other.x + other.width)
+        return Window(top, left, bottom - top, right - left)
+
     def blocks(self, height: int, width: int) -> Iterator["Window"]:
         """Yield its parts of a height and width, row by row; the last ones may be smaller."""
         bottom, right = self.y + self.height, self.x + self.width
@@ -98,6 +117,16 @@ class Block(NamedTuple):
         left, top = self.transform @ (0, 0)
         right, bottom = self.transform @ (self.width, self.height)
         return left, bottom, right, top
+
+    @property
+    def window(self) -> Window:
+        """All its pixels, counted from its first."""
+        return Window(0, 0, self.height, self.width)
+
+    def part(self, window: Window) -> "Block":
+        """Return the ground of some of its pixels, counted from its first."""
+        transform = self.transform @ Affine.translation(window.x, window.y)
+        return Block(self.crs, transform, window.height, window.width)
 
 
 class Grid(Frozen):

@@ -1,7 +1,7 @@
 """Reference labels of any source on the pixels of a grid."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +10,6 @@ import pandas as pd
 import rasterio
 import rasterio.features
 import shapely
-from affine import Affine
 from jaxtyping import Shaped
 from pandas.api.types import is_numeric_dtype
 
@@ -53,25 +52,13 @@ class RasterLabels:
         with GeoTiffReader(signer("none")) as reader:
             # In parts: of a finer file many pixels lie under each, and a pixel is the same in any.
             rows = [
-                np.hstack([reader.read(self._path, part, 0, "classes") for part in parts])
-                for parts in _parts(block)
+                [
+                    reader.read(self._path, block.part(part), 0, "classes")
+                    for part in row.blocks(PART_PX, PART_PX)
+                ]
+                for row in block.window.blocks(PART_PX, block.width)
             ]
-        return np.vstack(rows)
-
-
-def _parts(block: Block) -> Iterator[list[Block]]:
-    """Yield the parts of a block, a row of them at a time."""
-    for top in range(0, block.height, PART_PX):
-        height = min(PART_PX, block.height - top)
-        yield [
-            Block(
-                block.crs,
-                block.transform @ Affine.translation(left, top),
-                height,
-                min(PART_PX, block.width - left),
-            )
-            for left in range(0, block.width, PART_PX)
-        ]
+        return np.block(rows)
 
 
 class LayerLabels:

@@ -222,17 +222,12 @@ class Store:
         told = f"{self.path}/{path}"
         with readable(told, ReadError), reached(str(self.path)):
             array = self.array(path)
-            height, width = array.shape[-2:]
-            top, left = max(window.y, 0), max(window.x, 0)
-            bottom = min(window.y + window.height, height)
-            right = min(window.x + window.width, width)
             outer = (*array.shape[len(lead) : -2], window.height, window.width)
             out = np.full(outer, array.fill_value, array.dtype)
-            if top < bottom and left < right:
-                rows = slice(top - window.y, bottom - window.y)
-                columns = slice(left - window.x, right - window.x)
-                where: _Index = (*lead, ..., slice(top, bottom), slice(left, right))
-                out[..., rows, columns] = array[where]
+            inner = window.intersection(Window(0, 0, *array.shape[-2:]))
+            if not inner.is_empty:
+                where: _Index = (*lead, ..., *inner.slices)
+                out[..., *inner.within(window).slices] = array[where]
         return out
 
     def thinned(

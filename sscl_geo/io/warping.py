@@ -1,6 +1,7 @@
 """Rasters on other pixels than their own, so that a pixel does not depend on who asks for it."""
 
 import math
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def warped(
     cells = list(cells_of(dataset, block, margin=2 + 2 * math.ceil(ratio)))
     if not cells:
         return out
-    around = _union([cell.source for cell in cells])
+    around = reduce(Window.union, (cell.source for cell in cells))
     pixels = read_padded(dataset, around, nodata)
     if content == "power":
         pixels[~(pixels > 0)] = nodata
@@ -93,12 +94,6 @@ def _warped_cell(source: _Source, ground: Block, kernel: _Kernel) -> Shaped[np.n
 def _is_missing(source: _Source) -> Bool[np.ndarray, "y x"]:
     is_nan = np.isnan(source.nodata)
     return np.asarray(np.isnan(source.pixels) if is_nan else source.pixels == source.nodata)
-
-
-def _union(windows: list[Window]) -> Window:
-    y, x = min(w.y for w in windows), min(w.x for w in windows)
-    bottom = max(w.y + w.height for w in windows)
-    return Window(y, x, bottom - y, max(w.x + w.width for w in windows) - x)
 
 
 def _metres(dataset: rasterio.DatasetReader) -> float:

@@ -35,23 +35,19 @@ def read_padded(
     If `out`, of the file's type, is given, it is filled and returned: fresh memory costs as much as
     a third of the decoding.
     """
-    top, left = max(window.y, 0), max(window.x, 0)
-    bottom = min(window.y + window.height, dataset.height)
-    right = min(window.x + window.width, dataset.width)
-    place = ((top, bottom), (left, right))
-    if (bottom - top, right - left) == (window.height, window.width):
-        whole: np.ndarray = dataset.read(1, window=place, out=out)
+    inside = window.intersection(Window(0, 0, *dataset.shape))
+    if inside == window:
+        whole: np.ndarray = dataset.read(1, window=window.slices, out=out)
         _replace_nodata(whole, dataset.nodata, nodata)
         return whole
     if out is None:
         out = np.empty((window.height, window.width), dataset.dtypes[0])
     out[...] = nodata
-    if top >= bottom or left >= right:
+    if inside.is_empty:
         return out
-    inner: np.ndarray = dataset.read(1, window=place)
-    _replace_nodata(inner, dataset.nodata, nodata)
-    rows = slice(top - window.y, bottom - window.y)
-    out[rows, left - window.x : right - window.x] = inner
+    found: np.ndarray = dataset.read(1, window=inside.slices)
+    _replace_nodata(found, dataset.nodata, nodata)
+    out[inside.within(window).slices] = found
     return out
 
 

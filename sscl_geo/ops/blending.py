@@ -58,12 +58,8 @@ class Blend:
         is_seen: Bool[np.ndarray, "y x"],
     ) -> None:
         """Take a window that may reach over the tile's edge."""
-        tile = self._tile
-        top, left = max(window.y, tile.y), max(window.x, tile.x)
-        bottom = min(window.y + window.height, tile.y + tile.height)
-        right = min(window.x + window.width, tile.x + tile.width)
-        mine = np.s_[top - tile.y : bottom - tile.y, left - tile.x : right - tile.x]
-        its = np.s_[top - window.y : bottom - window.y, left - window.x : right - window.x]
+        shared = window.intersection(self._tile)
+        mine, its = shared.within(self._tile).slices, shared.within(window).slices
         self._sum[:, *mine] += probabilities[:, *its] * (self._weights[its] * is_seen[its])
         self._is_seen[mine] |= is_seen[its]
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int16, Shaped, UInt16
 
+from sscl_geo.geo.grid import Window
+
 NODATA = 0
 """Canonical DN of no observation."""
 
@@ -27,9 +29,8 @@ def strips(height: int, width: int, most_px: int) -> Iterator[tuple[slice, slice
     """Yield windows of at most `most_px` pixels, of whole rows if they fit, that cover an image."""
     columns = max(1, min(width, most_px))
     rows = max(1, most_px // columns)
-    for y in range(0, height, rows):
-        for x in range(0, width, columns):
-            yield slice(y, min(y + rows, height)), slice(x, min(x + columns, width))
+    for window in Window(0, 0, height, width).blocks(rows, columns):
+        yield window.slices
 
 
 def is_observed(

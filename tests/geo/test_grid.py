@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.geo.grid import SNAP, Grid, Window
+from sscl_geo.geo.grid import SNAP, Block, Grid, Window
 
 SIXES = st.integers(1, 300).map(lambda number: 6 * number)
 GRIDS = st.builds(
@@ -108,3 +109,34 @@ def test_the_blocks_of_a_window_are_its_pixels_once_each(
     assert np.array_equal(count, inside)
     assert inside.sum() == window.height * window.width
     assert Window.around(*np.nonzero(inside)) == window.within(wide)
+
+
+def pixels(window: Window) -> set[tuple[int, int]]:
+    rows, columns = (range(axis.start, axis.stop) for axis in window.slices)
+    return {(row, column) for row in rows for column in columns}
+
+
+@given(WINDOWS, WINDOWS)
+def test_the_intersection_of_windows_is_that_of_their_pixels(one: Window, other: Window) -> None:
+    shared = one.intersection(other)
+    assert pixels(shared) == pixels(one) & pixels(other)
+    assert shared.is_empty == (not pixels(shared))
+    assert min(shared) >= -9
+    for window in (one, other):
+        assert min(shared.within(window)) >= 0
+
+
+@given(WINDOWS, WINDOWS)
+def test_the_union_of_windows_is_the_smallest_that_holds_both(one: Window, other: Window) -> None:
+    both = np.array(sorted(pixels(one) | pixels(other)))
+    assert one.union(other) == Window.around(*both.T)
+
+
+@given(WINDOWS, st.sampled_from([10, 20, 60]))
+def test_a_part_of_a_block_is_the_ground_of_its_pixels(window: Window, gsd: int) -> None:
+    block = Block("EPSG:32633", Affine(gsd, 0, 500_000, 0, -gsd, 5_400_000), 40, 50)
+    part = block.part(window)
+    assert (part.crs, part.height, part.width) == (block.crs, window.height, window.width)
+    for y, x in ((0, 0), (window.height, window.width)):
+        assert part.transform @ (x, y) == block.transform @ (window.x + x, window.y + y)
+    assert block.part(block.window) == block

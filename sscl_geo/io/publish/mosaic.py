@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import numpy as np
-from affine import Affine
 from jaxtyping import Int64, UInt8
 
 from sscl_geo.geo.boxes import Boxes
@@ -52,28 +51,24 @@ def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> No
     The place of every pixel's centre is computed; GDAL would interpolate it along a row, and then
     a pixel would depend on the block that it is in.
     """
-    for top in range(0, block.height, ROWS):
-        rows = min(ROWS, block.height - top)
-        y, x = _places(block, top, rows, grid)
+    for rows in block.window.blocks(ROWS, block.width):
+        y, x = _places(block, rows, grid)
         is_inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
         if grid.owns is not None:
-            strip = Block(
-                block.crs, block.transform @ Affine.translation(0, top), rows, block.width
-            )
-            is_inside &= inside_bbox(strip, grid.owns)
+            is_inside &= inside_bbox(block.part(rows), grid.owns)
         if not is_inside.any():
             continue
         window = Window.around(y[is_inside], x[is_inside])
         source = mapped.store.read(layer_path(grid.zone, name), (), window)
         found = source[y[is_inside] - window.y, x[is_inside] - window.x]
-        part = out[top : top + rows]
+        part = out[rows.slices]
         part[is_inside] = np.where(found == NODATA[name], part[is_inside], found)
 
 
-def _places(block: Block, top: int, rows: int, grid: Grid) -> tuple[Index, Index]:
-    """Return row and column in a grid of the pixel under each pixel's centre."""
+def _places(block: Block, rows: Window, grid: Grid) -> tuple[Index, Index]:
+    """Return row and column in a grid of the pixel under the centre of each of a block's rows."""
     columns = np.arange(block.width) + 0.5
-    x, y = block.transform @ np.meshgrid(columns, np.arange(top, top + rows) + 0.5)
+    x, y = block.transform @ np.meshgrid(columns, np.arange(rows.y, rows.y + rows.height) + 0.5)
     there_x, there_y = transformer(block.crs, grid.crs).transform(x, y, errcheck=False)
     far = np.iinfo(np.int32).max
     row = np.nan_to_num((grid.origin[1] - there_y) / GSD, nan=far, posinf=far, neginf=far)

@@ -70,7 +70,8 @@ class Described(NamedTuple):
 
     def features(self, grid: Grid, window: Window) -> Float32[np.ndarray, "feature y x"]:
         """Return the features of a window's pixels."""
-        cube, around = self.cube, _around(window, grid, self.request.reach)
+        cube = self.cube
+        around = window.grown(self.request.reach).intersection(Window(0, 0, *grid.shape))
         planes, valid = [], []
         places = cube.wanted([band.name for band in cube.bands()])
         nodata = nodata_of(cube.bands())
@@ -129,12 +130,12 @@ def said(
     """Return what a forest says of a window; 0 for a class that no label taught."""
     shares = np.zeros((len(legend.classes), window.height, window.width), np.float32)
     taught = legend.indices(forest.classes_)
-    for strip in _strips(window):
+    for strip in window.blocks(ROWS, window.width):
         features = described.features(grid, strip)
         pixels = np.ascontiguousarray(features.reshape(len(features), -1).T)
         found = forest.predict_proba(pixels).T.reshape(-1, strip.height, strip.width)
-        top = strip.y - window.y
-        shares[taught, top : top + strip.height] = found
+        rows, _ = strip.within(window).slices
+        shares[taught, rows] = found
     return Blended(*two_greatest(shares), shares, described.is_seen(grid, window))
 
 
@@ -168,21 +169,7 @@ def _labelled(
         places = drawn.choice(places, most, replace=False)
     chosen = np.zeros(reference.shape, np.bool_)
     chosen.ravel()[places] = True
-    for strip in _strips(window):
-        rows = slice(strip.y - window.y, strip.y - window.y + strip.height)
+    for strip in window.blocks(ROWS, window.width):
+        rows, _ = strip.within(window).slices
         if chosen[rows].any():
             yield described.features(grid, strip)[:, chosen[rows]].T, reference[rows][chosen[rows]]
-
-
-def _strips(window: Window) -> Iterator[Window]:
-    for top in range(0, window.height, ROWS):
-        height = min(ROWS, window.height - top)
-        yield window._replace(y=window.y + top, height=height)
-
-
-def _around(window: Window, grid: Grid, reach: int) -> Window:
-    """Return a window and what is around it, where the grid has pixels."""
-    top, left = max(window.y - reach, 0), max(window.x - reach, 0)
-    bottom = min(window.y + window.height + reach, grid.shape[0])
-    right = min(window.x + window.width + reach, grid.shape[1])
-    return Window(top, left, bottom - top, right - left)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -172,7 +173,7 @@ def _strips(cube: Cube, places: Places, windows: Sequence[Window]) -> Iterator[_
         for first in range(0, len(tops), STRIP_ROWS):
             rows = tops[first : first + STRIP_ROWS]
             mine = tuple(window for window in windows if window.y in rows)
-            yield _Strip(time, mine, _bounding(mine))
+            yield _Strip(time, mine, reduce(Window.union, mine))
 
 
 def _read_ahead(
@@ -221,12 +222,6 @@ def _whole(
 
 def _has_data(stored: Stored, spec: NetworkSpec) -> bool:
     return any((stored[name] != bands[0].nodata).any() for name, bands in spec.arrays.items())
-
-
-def _bounding(windows: Sequence[Window]) -> Window:
-    first, last = windows[0], windows[-1]
-    height, width = last.y + last.height - first.y, last.x + last.width - first.x
-    return Window(first.y, first.x, height, width)
 
 
 def _inner(stored: Stored, spec: NetworkSpec, window: Window, around: Window) -> Stored:
