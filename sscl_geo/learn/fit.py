@@ -30,8 +30,8 @@ AHEAD = 2
 
 
 @runtime_checkable
-class Gang(Protocol):
-    """The ranks that train together, as one of them sees it."""
+class Rank(Protocol):
+    """One of the ranks that train together."""
 
     @property
     def rank(self) -> int:
@@ -84,19 +84,19 @@ class Phase(NamedTuple):
     validation: Validation | None = None
 
 
-def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> list[Metrics]:
+def fit(model: nn.Module, phases: Iterable[Phase], rank: Rank, seed: int) -> list[Metrics]:
     """Train the phases in order and return the history, one entry an epoch.
 
     Args:
         model: Module that holds the parameters of every phase; it is what checkpoints keep.
         phases: What to train; their tasks share the model's parameters.
-        gang: The ranks.
+        rank: This process's rank.
         seed: Seed of everything drawn on the device's side.
 
     Raises:
         TrainingError: A loss is not finite, or a GPU's memory does not hold a batch.
     """
-    checkpoint = gang.restore()
+    checkpoint = rank.restore()
     state: State = from_bytes(checkpoint) if checkpoint else {}
     done = _progress(state)
     history: list[Metrics] = list(done.history)
@@ -108,7 +108,7 @@ def fit(model: nn.Module, phases: Iterable[Phase], gang: Gang, seed: int) -> lis
         first = done.epoch if index == done.phase else 0
         saved = state if index == done.phase and first else None
         with _memory_told(phase):
-            _fit_phase(_Run(model, phase, index, gang, seed, history), first, saved)
+            _fit_phase(_Run(model, phase, index, rank, seed, history), first, saved)
     return history
 
 
@@ -128,7 +128,7 @@ class _Run(NamedTuple):
     model: nn.Module
     phase: Phase
     number: int
-    gang: Gang
+    rank: Rank
     seed: int
     history: list[Metrics]
 
@@ -150,7 +150,7 @@ class _Learner(NamedTuple):
 
 
 def _learner(run: _Run) -> _Learner:
-    schedule, device = run.phase.schedule, run.gang.device
+    schedule, device = run.phase.schedule, run.rank.device
     run.model.to(device)
     task = run.phase.task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(run.phase)
@@ -169,7 +169,7 @@ def _learner(run: _Run) -> _Learner:
     is_half = schedule.precision == "bfloat16" or (
         schedule.precision == "auto" and computes_bfloat16(device)
     )
-    return _Learner(run.gang.wrap(task), optimizer, rates, is_half)
+    return _Learner(run.rank.wrap(task), optimizer, rates, is_half)
 
 
 def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
@@ -192,7 +192,7 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
         run.history.append(metrics)
         if is_last and phase.finish is not None:
             phase.finish()
-        run.gang.report(metrics, _checkpoint(run, learner, best, None if is_last else epoch + 1))
+        run.rank.report(metrics, _checkpoint(run, learner, best, None if is_last else epoch + 1))
         if is_last:
             return
 
@@ -238,7 +238,7 @@ def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
     """Learn for an epoch and return what its line of the history tells."""
     schedule, started = run.phase.schedule, time.perf_counter()
     learner.task.train()
-    torch.manual_seed(_seed(run.seed, run.number, epoch, run.gang.rank))
+    torch.manual_seed(_seed(run.seed, run.number, epoch, run.rank.rank))
     loss, waited = _steps(run, learner, epoch)
     _check_finite(run, "loss", epoch, loss)
     seconds = time.perf_counter() - started
@@ -248,15 +248,15 @@ def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
         "loss": loss,
         "patches_per_second": schedule.steps * schedule.batch / seconds,
         "data_wait": waited / seconds,
-        "memory_mb": _memory_mb(run.gang.device),
+        "memory_mb": _memory_mb(run.rank.device),
     }
 
 
 def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
     """Return an epoch's mean loss over all ranks, and how many seconds it waited for batches."""
     phase, schedule = run.phase, run.phase.schedule
-    total, waited = torch.zeros((), device=run.gang.device), 0.0
-    rank = 0 if phase.is_shared else run.gang.rank
+    total, waited = torch.zeros((), device=run.rank.device), 0.0
+    rank = 0 if phase.is_shared else run.rank.rank
     steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
     # The next batches are drawn while this one is learned from.
     with ThreadPoolExecutor(1) as drawing:
@@ -270,12 +270,12 @@ def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
             total += _step(run, learner, batch, _generator(run.seed, run.number, step, rank))
             if phase.after_step is not None:
                 phase.after_step()
-    return float(total_over_ranks(total)) / (schedule.steps * run.gang.world), waited
+    return float(total_over_ranks(total)) / (schedule.steps * run.rank.world), waited
 
 
 def _step(run: _Run, learner: _Learner, batch: Batch, generator: torch.Generator) -> Tensor:
     """Move the weights once and return the loss that moved them."""
-    parts, device = run.phase.schedule.accumulate, run.gang.device
+    parts, device = run.phase.schedule.accumulate, run.rank.device
     total = torch.zeros((), device=device)
     learner.optimizer.zero_grad(set_to_none=True)
     for part in parts_of(batch, parts):

@@ -1,14 +1,11 @@
-"""Training jobs: what a gang of ranks needs to know, and what a rank can do."""
+"""Training jobs: what a gang of ranks needs to know, and what all gangs leave on the disk."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-import torch
 from pydantic import Field
 from tensorboardX import SummaryWriter
-from torch import nn
 
 from sscl_geo.frozen import Frozen
 
@@ -50,32 +47,6 @@ class Ranks(Frozen):
     def gang(self) -> str:
         """Name of the gang plugin."""
         return "ray_train" if self.ranks else "local"
-
-
-@runtime_checkable
-class Rank(Protocol):
-    """One of the ranks that train together."""
-
-    @property
-    def rank(self) -> int:
-        """This rank's number."""
-
-    @property
-    def world(self) -> int:
-        """Number of ranks."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where this rank computes."""
-
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """Return the module with gradients averaged over ranks."""
-
-    def restore(self) -> bytes | None:
-        """Return the last checkpoint, or None at the first start."""
-
-    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
-        """Keep a checkpoint; every rank calls it after every epoch."""
 
 
 def told(metrics: Metrics) -> str:

@@ -21,7 +21,7 @@ from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import Field
 from sscl_geo.learn.checkpoint import State, from_bytes
-from sscl_geo.learn.fit import Phase, fit
+from sscl_geo.learn.fit import Phase, Rank, fit
 from sscl_geo.learn.init import initialise, named, settled
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Encoder
@@ -30,7 +30,7 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
 from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.gang import Rank, Ranks
+from sscl_geo.runtime.gang import Ranks
 
 VERSION = 5
 PRETEXTS = "sscl_geo.learn.pretext"

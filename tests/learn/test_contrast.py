@@ -24,12 +24,13 @@ from sscl_geo.learn import contrast
 from sscl_geo.learn.batches import IGNORED, Batch
 from sscl_geo.learn.checkpoint import from_bytes, to_bytes
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.fit import Rank
 from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.network import Encoder, Segmenter
 from sscl_geo.learn.pretext import unifeat
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 from sscl_geo.learn.supervised import Finetune, FinetuneSettings, LossSpec
-from sscl_geo.runtime.gang import Rank, Ranks
+from sscl_geo.runtime.gang import Ranks
 
 # Ray's workers cannot import this file, so its functions travel whole.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -8,15 +8,7 @@ import torch
 from torch import nn
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.runtime.gang import (
-    BOARD,
-    CHECKPOINT,
-    Board,
-    Metrics,
-    Rank,
-    Ranks,
-    keep_whole,
-)
+from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Ranks, keep_whole
 
 
 class LocalRank:
@@ -64,7 +56,7 @@ def session(spec: Ranks) -> Iterator[None]:  # noqa: ARG001 - every gang takes i
     yield
 
 
-def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
+def run(job: Callable[[LocalRank], None], folder: Path, spec: Ranks) -> bytes:
     """Run a job in this process and return its last checkpoint; a second run resumes."""
     folder.mkdir(parents=True, exist_ok=True)
     with closing(LocalRank(folder, spec)) as rank:

@@ -14,7 +14,7 @@ from torch import nn
 
 from sscl_geo.errors import InvalidInputError, TrainingError
 from sscl_geo.redaction import keep_secrets_out_of_logs
-from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Rank, Ranks, keep_whole
+from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Ranks, keep_whole
 from sscl_geo.runtime.ray_cluster import joined, resources
 
 RUN = "run"
@@ -71,7 +71,7 @@ class RayRank:
         self._board.close()
 
 
-def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
+def run(job: Callable[[RayRank], None], folder: Path, spec: Ranks) -> bytes:
     """Run a job on Ray Train workers and return its last checkpoint.
 
     Workers that die are replaced, once the cluster has room for all ranks, and go on from the last
@@ -109,7 +109,7 @@ def run(job: Callable[[Rank], None], folder: Path, spec: Ranks) -> bytes:
 class _Loop:
     """What each worker runs."""
 
-    def __init__(self, job: Callable[[Rank], None], folder: Path) -> None:
+    def __init__(self, job: Callable[[RayRank], None], folder: Path) -> None:
         self._job = job
         self._folder = folder
 

@@ -15,7 +15,7 @@ from sscl_geo.io.fields import decoded, labelled, opened
 from sscl_geo.io.location import Location
 from sscl_geo.learn.batches import IGNORED, Field, joined, shares
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.fit import Phase, fit
+from sscl_geo.learn.fit import Phase, Rank, fit
 from sscl_geo.learn.init import initialise
 from sscl_geo.learn.measuring import measure_statistics, windows
 from sscl_geo.learn.network import Segmenter
@@ -24,7 +24,7 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.stopping import Validation, validation_loss
 from sscl_geo.learn.supervised import Finetune
 from sscl_geo.learn.tuning import tune
-from sscl_geo.runtime.gang import Rank, Ranks
+from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune.request import FinetuneRequest
 
 HEADS = ("segmenter.head",)
