@@ -22,7 +22,7 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.profile import source
 from sscl_geo.learn.study import Study
 from sscl_geo.plugins import shipped_file
-from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.gang import GANGS, Ranks
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
@@ -144,7 +144,7 @@ def _learn(out: Path, seed: int, ranks: Ranks) -> None:
     request = FinetuneRequest(
         imagery=(cube,), labels=(out / "labels.zarr",), encoder=out / "encoder", study=study
     )
-    with plugins.find("sscl_geo.runtime.gangs", ranks.gang).session(ranks):
+    with plugins.find(GANGS, ranks.gang).session(ranks):
         with _told("pretrain: UniFeat, then CoRe"):
             pretrain(PretrainRequest(imagery=(cube,), study=study), out / "encoder", ranks)
         with _told("finetune the pretrained encoder"):

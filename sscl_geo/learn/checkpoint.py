@@ -26,6 +26,21 @@ def from_bytes(content: bytes) -> State:
     return state
 
 
+def weights_below(state: State, prefix: str) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Return the weights of a part of a state's model by their names within it.
+
+    Args:
+        state: A state with a `model`.
+        prefix: Name of the part, with a dot at its end.
+    """
+    model: dict[str, torch.Tensor] = state["model"]  # type: ignore[assignment]
+    return {
+        name.removeprefix(prefix): value.numpy()
+        for name, value in model.items()
+        if name.startswith(prefix)
+    }
+
+
 def load_weights(
     module: nn.Module, arrays: dict[str, Shaped[np.ndarray, "..."]], source: str
 ) -> None:

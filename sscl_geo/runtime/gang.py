@@ -1,6 +1,7 @@
 """Training jobs: what a gang of ranks needs to know, and what all gangs leave on the disk."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,15 @@ from pydantic import Field
 from tensorboardX import SummaryWriter
 
 from sscl_geo.frozen import Frozen
+
+GANGS = "sscl_geo.runtime.gangs"
+"""Where the gang plugins are."""
+
+RUN = "run"
+"""Name of the folder in a bundle that holds a run until it ends."""
+
+CACHE = "cache"
+"""Name of the folder in a bundle that holds decoded imagery until a run ends."""
 
 BOARD = "tensorboard"
 """Name of the folder beside a run that TensorBoard reads."""
@@ -80,6 +90,12 @@ class Board:
         """End the writer's threads."""
         if self._writer is not None:
             self._writer.close()
+
+
+def clear_run(out: Path) -> None:
+    """Delete what only an unfinished training needs in the folder of a bundle."""
+    for name in (RUN, CACHE):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def keep_whole(path: Path, content: bytes) -> None:

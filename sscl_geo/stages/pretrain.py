@@ -1,6 +1,5 @@
 """From unlabelled cubes to an encoder: the pretext tasks of a study, one after the other."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.learn.batches import Field
-from sscl_geo.learn.checkpoint import State, from_bytes
+from sscl_geo.learn.checkpoint import State, from_bytes, weights_below
 from sscl_geo.learn.fit import Phase, Rank, fit
 from sscl_geo.learn.init import initialise, named, settled
 from sscl_geo.learn.measuring import measure_statistics, windows
@@ -30,13 +29,10 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
 from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
 
 VERSION = 5
 PRETEXTS = "sscl_geo.learn.pretext"
-GANGS = "sscl_geo.runtime.gangs"
-RUN = "run"
-CACHE = "cache"
 
 
 class PretrainRequest(Frozen):
@@ -88,7 +84,7 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
             )
     began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
-        _clear(out)
+        clear_run(out)
         return read_card(out)
     cache = out.resolve() / CACHE
     bands = measured_inputs(sources, study.periods, study.inputs, cache, study.reflectance)
@@ -100,15 +96,9 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
-    bundle = write_bundle(out, _bundle(job, state), _encoder_weights(state))
-    _clear(out)
+    bundle = write_bundle(out, _bundle(job, state), weights_below(state, "encoder."))
+    clear_run(out)
     return bundle
-
-
-def _clear(out: Path) -> None:
-    """Delete what only an unfinished training needs."""
-    for name in (RUN, CACHE):
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def train(job: _Job, rank: Rank) -> None:
@@ -197,13 +187,3 @@ def _bundle(job: _Job, state: State) -> Bundle:
             "history": state["history"],
         }
     )
-
-
-def _encoder_weights(state: State) -> dict[str, Any]:
-    prefix = "encoder."
-    model: dict[str, Any] = state["model"]  # type: ignore[assignment]
-    return {
-        name.removeprefix(prefix): value.numpy()
-        for name, value in model.items()
-        if name.startswith(prefix)
-    }

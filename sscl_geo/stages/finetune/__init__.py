@@ -1,13 +1,11 @@
 """From an encoder and few labels to a model that maps."""
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from torch import nn
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
@@ -20,11 +18,11 @@ from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.io.taught import taught
-from sscl_geo.learn.checkpoint import State, from_bytes
+from sscl_geo.learn.checkpoint import State, from_bytes, weights_below
 from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
 from sscl_geo.stages.finetune.request import (
     FinetuneRequest,
     absolute_request,
@@ -39,9 +37,6 @@ from sscl_geo.stages.finetune.train import Job, train
 __all__ = ["FinetuneRequest", "finetune"]
 
 VERSION = 5
-GANGS = "sscl_geo.runtime.gangs"
-RUN = "run"
-CACHE = "cache"
 
 
 def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
@@ -78,7 +73,7 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     )
     began = begin(out, _plan(request, imagery, encoder))
     if began and (out / CARD).exists():
-        _clear(out)
+        clear_run(out)
         return read_card(out)
     if network is None:
         measured = [opened(selection) for selection in request.statistics] or imagery
@@ -94,15 +89,10 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     )
     gang = plugins.find(GANGS, ranks.gang)
     state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
-    bundle = write_bundle(out, _bundle(job, encoder, state), _result_weights(study, state))
-    _clear(out)
+    prefix = "average." if study.finetune.settings.average else "segmenter."
+    bundle = write_bundle(out, _bundle(job, encoder, state), weights_below(state, prefix))
+    clear_run(out)
     return bundle
-
-
-def _clear(out: Path) -> None:
-    """Delete what only an unfinished training needs."""
-    for name in (RUN, CACHE):
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle | None) -> Plan:
@@ -160,13 +150,3 @@ def _bundle(job: Job, encoder: Bundle | None, state: State) -> Bundle:
 def _history(state: State) -> list[Any]:
     history: list[Any] = state["history"]  # type: ignore[assignment]
     return history
-
-
-def _result_weights(study: Study, state: State) -> dict[str, Any]:
-    prefix = "average." if study.finetune.settings.average else "segmenter."
-    model: dict[str, nn.Parameter] = state["model"]  # type: ignore[assignment]
-    return {
-        name.removeprefix(prefix): value.numpy()
-        for name, value in model.items()
-        if name.startswith(prefix)
-    }
