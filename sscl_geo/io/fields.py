@@ -1,8 +1,6 @@
 """Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from sscl_geo.geo.inputs import BandInput
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes, Cube, Places
+from sscl_geo.io.disk import Disk
 from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
 from sscl_geo.ops.observation import is_observed
@@ -190,19 +189,19 @@ def _mapped_classes(
     piece: Decoded, store: Classes, nodata: Mapping[str, int], legend: Legend, path: Path
 ) -> UInt8[np.ndarray, "y x"]:
     """Return the positions of classes of an area of a cube, made once."""
-    if not path.exists():
-        height, width = store.grid(piece.zone).shape
-        with _pending(path, np.dtype(np.uint8), (height, width)) as out:
-            for window in Window(0, 0, height, width).blocks(ROWS, ROWS):
-                values = store.read(piece.zone, window)
-                store.legend.check(values, store.path)
-                arrays = {
-                    key: array[:, *window.at(Place.of(key).gsd).slices]
-                    for key, array in piece.arrays.items()
-                }
-                out[window.slices] = _seen(arrays, values, nodata, legend)
-    mapped: np.ndarray = np.load(path, mmap_mode="r")
-    return mapped
+    shape = store.grid(piece.zone).shape
+
+    def fill(out: np.ndarray) -> None:
+        for window in Window(0, 0, *shape).blocks(ROWS, ROWS):
+            values = store.read(piece.zone, window)
+            store.legend.check(values, store.path)
+            arrays = {
+                key: array[:, *window.at(Place.of(key).gsd).slices]
+                for key, array in piece.arrays.items()
+            }
+            out[window.slices] = _seen(arrays, values, nodata, legend)
+
+    return _cached(path, np.dtype(np.uint8), shape, fill)
 
 
 def _seen(
@@ -225,53 +224,50 @@ def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decod
 def _mapped_chips(
     chips: Chips, key: str, indices: list[int], folder: Path
 ) -> Shaped[np.ndarray, "sample band y x"]:
-    path = _cache_file(folder, key, indices)
-    if not path.exists():
-        stored = chips.store.array(key)
-        with _pending(
-            path, stored.dtype, (stored.shape[0], len(indices), *stored.shape[2:])
-        ) as out:
-            step = (stored.shards or stored.chunks)[0]
-            for first in range(0, stored.shape[0], step):
-                out[first : first + step] = np.asarray(stored[first : first + step])[:, indices]
-    mapped: np.ndarray = np.load(path, mmap_mode="r")
-    return mapped
+    """Return some bands of an array of all chips, decoded once."""
+    stored = chips.store.array(key)
+    step = (stored.shards or stored.chunks)[0]
+
+    def fill(out: np.ndarray) -> None:
+        for first in range(0, stored.shape[0], step):
+            out[first : first + step] = np.asarray(stored[first : first + step])[:, indices]
+
+    shape = (stored.shape[0], len(indices), *stored.shape[2:])
+    return _cached(_cache_file(folder, key, indices), stored.dtype, shape, fill)
 
 
 def _mapped(
     cube: Cube, grid: Grid, time: int, place: Places, folder: Path
 ) -> Shaped[np.ndarray, "band y x"]:
+    """Return some bands of an array of a cube at one time, decoded once."""
     key, indices = next(iter(place.items()))
-    path = _cache_file(folder, key, indices)
-    if not path.exists():
-        _decode(cube, grid, time, place, path)
-    mapped: np.ndarray = np.load(path, mmap_mode="r")
-    return mapped
+    stored = cube.store.array(f"{grid.zone}/{Place.of(key).array}")
+
+    def fill(out: np.ndarray) -> None:
+        for window in Window(0, 0, *grid.shape).blocks(ROWS, ROWS):
+            part = window.at(Place.of(key).gsd).slices
+            out[:, *part] = cube.read(grid.zone, time, place, window)[key]
+
+    shape = (len(indices), *stored.shape[-2:])
+    return _cached(_cache_file(folder, key, indices), stored.dtype, shape, fill)
 
 
 def _cache_file(folder: Path, key: str, indices: list[int]) -> Path:
     return folder / f"{key.replace('/', '-')}-{'-'.join(map(str, indices))}.npy"
 
 
-def _decode(cube: Cube, grid: Grid, time: int, place: Places, path: Path) -> None:
-    key, indices = next(iter(place.items()))
-    stored = cube.store.array(f"{grid.zone}/{Place.of(key).array}")
-    with _pending(path, stored.dtype, (len(indices), *stored.shape[-2:])) as out:
-        height, width = grid.shape
-        for window in Window(0, 0, height, width).blocks(ROWS, ROWS):
-            stored_part = window.at(Place.of(key).gsd).slices
-            out[:, *stored_part] = cube.read(grid.zone, time, place, window)[key]
+def _cached(
+    path: Path, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
+) -> Shaped[np.ndarray, "..."]:
+    """Return a file's array, which is filled if there is none; if that fails, nothing is left.
 
-
-@contextmanager
-def _pending(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Yield an array that becomes a file when the block ends.
-
-    Each process writes a file of its own and the last one stays; all hold the same bytes.
+    Each process fills a file of its own and the last one stays; all hold the same bytes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pending = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    out = np.lib.format.open_memmap(pending, mode="w+", dtype=dtype, shape=shape)
-    yield out
-    out.flush()
-    pending.replace(path)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Disk().new_file(str(path)) as pending:
+            out = np.lib.format.open_memmap(pending, mode="w+", dtype=dtype, shape=shape)
+            fill(out)
+            out.flush()
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
