@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from affine import Affine
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from pydantic import model_validator
 
 from sscl_geo.errors import InvalidInputError
@@ -54,6 +54,13 @@ class Window(NamedTuple):
     def is_empty(self) -> bool:
         """Whether it holds no pixel."""
         return self.height == 0 or self.width == 0
+
+    def holds(
+        self, y: Int64[np.ndarray, "*n"], x: Int64[np.ndarray, "*n"]
+    ) -> Bool[np.ndarray, "*n"]:
+        """Return which pixels, given by row and column, lie in the window."""
+        down, across = y - self.y, x - self.x
+        return (down >= 0) & (down < self.height) & (across >= 0) & (across < self.width)
 
     def intersection(self, other: "Window") -> "Window":
         """Return the pixels that both windows hold; where they share none, an empty window."""

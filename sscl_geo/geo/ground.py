@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64, Int64
 from pyproj import Transformer
 
 from sscl_geo.geo.bbox import EAST_EDGE, POLE, BBox, meet
@@ -13,6 +13,8 @@ from sscl_geo.geo.grid import Block, Grid, Tile, Window
 _TILE_POINTS = 21
 
 DEGREES = "EPSG:4326"
+
+Coordinates = Float64[np.ndarray, "*place"]
 
 
 @cache
@@ -63,6 +65,29 @@ def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
         across = (longitude >= part.west) & (longitude < part.east)
         inside |= across & (latitude >= part.south) & (latitude < part.north)
     return inside
+
+
+def located(
+    grid: Grid, gsd: int, crs: str, x: Coordinates, y: Coordinates
+) -> tuple[Int64[np.ndarray, "*place"], Int64[np.ndarray, "*place"]]:
+    """Return row and column of the pixel under each place, which may lie beyond the grid.
+
+    A place that the grid's CRS cannot tell lies far beyond it.
+
+    Args:
+        grid: The grid.
+        gsd: Metres of the pixels that are counted.
+        crs: CRS of the places.
+        x: Their eastings, or longitudes.
+        y: Their northings, or latitudes.
+    """
+    there_x, there_y = transformer(crs, grid.crs).transform(x, y, errcheck=False)
+    far = np.iinfo(np.int32).max
+    rows, columns = (
+        np.floor(np.nan_to_num(number, nan=far, posinf=far, neginf=far)).astype(np.int64)
+        for number in ((grid.origin[1] - there_y) / gsd, (there_x - grid.origin[0]) / gsd)
+    )
+    return rows, columns
 
 
 def owned(grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:

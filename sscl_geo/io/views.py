@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64, Shaped
 from sscl_geo.geo.bbox import BBox, hull
 from sscl_geo.geo.graticule import Graticule
 from sscl_geo.geo.grid import Grid, Window
-from sscl_geo.geo.ground import DEGREES, block_bbox, transformer
+from sscl_geo.geo.ground import DEGREES, block_bbox, located
 from sscl_geo.io.layout import shape_of
 from sscl_geo.io.store import Store
 
@@ -118,15 +118,9 @@ def _kept_bbox(grid: Grid) -> BBox:
 def _located(grid: Grid, places: Graticule, gsd: int) -> _Located:
     """Return row and column of the pixel under each place, and whether the grid owns it."""
     longitude, latitude = np.meshgrid(places.longitudes, places.latitudes)
-    x, y = transformer(DEGREES, grid.crs).transform(longitude, latitude, errcheck=False)
-    far = np.iinfo(np.int32).max
-    numbers = [(grid.origin[1] - y) / gsd, (x - grid.origin[0]) / gsd]
-    row, column = (
-        np.floor(np.nan_to_num(n, nan=-1, posinf=far, neginf=-1)).astype(np.int64) for n in numbers
-    )
-    height, width = shape_of(grid, gsd)
-    is_inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    y, x = located(grid, gsd, DEGREES, longitude, latitude)
+    is_inside = Window(0, 0, *shape_of(grid, gsd)).holds(y, x)
     if grid.owns is not None:
         rows, columns = places.inside(grid.owns)
         is_inside &= rows[:, None] & columns
-    return _Located(row, column, is_inside)
+    return _Located(y, x, is_inside)

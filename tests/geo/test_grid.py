@@ -116,6 +116,13 @@ def pixels(window: Window) -> set[tuple[int, int]]:
     return {(row, column) for row in rows for column in columns}
 
 
+@given(WINDOWS)
+def test_a_window_holds_its_pixels_alone(window: Window) -> None:
+    y, x = np.mgrid[-12:85, -12:85]
+    held = window.holds(y, x)
+    assert {*zip(y[held].tolist(), x[held].tolist(), strict=True)} == pixels(window)
+
+
 @given(WINDOWS, WINDOWS)
 def test_the_intersection_of_windows_is_that_of_their_pixels(one: Window, other: Window) -> None:
     shared = one.intersection(other)

@@ -3,17 +3,16 @@
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from sscl_geo.geo.boxes import Boxes
 from sscl_geo.geo.grid import GSD, Block, Grid, Window
-from sscl_geo.geo.ground import block_bbox, inside_bbox, tile_bbox, transformer
+from sscl_geo.geo.ground import Coordinates, block_bbox, inside_bbox, located, tile_bbox
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.layout import NO_CONFIDENCE
 from sscl_geo.io.maps import CONFIDENCE, LANDCOVER, layer_path
 
 Layer = UInt8[np.ndarray, "y x"]
-Index = Int64[np.ndarray, "*pixels"]
 
 NODATA = {LANDCOVER: 0, CONFIDENCE: NO_CONFIDENCE}
 
@@ -52,8 +51,8 @@ def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> No
     a pixel would depend on the block that it is in.
     """
     for rows in block.window.blocks(ROWS, block.width):
-        y, x = _places(block, rows, grid)
-        is_inside = (y >= 0) & (y < grid.shape[0]) & (x >= 0) & (x < grid.shape[1])
+        y, x = located(grid, GSD, block.crs, *_centres(block, rows))
+        is_inside = Window(0, 0, *grid.shape).holds(y, x)
         if grid.owns is not None:
             is_inside &= inside_bbox(block.part(rows), grid.owns)
         if not is_inside.any():
@@ -65,12 +64,8 @@ def _add(out: Layer, mapped: Classes, grid: Grid, name: str, block: Block) -> No
         part[is_inside] = np.where(found == NODATA[name], part[is_inside], found)
 
 
-def _places(block: Block, rows: Window, grid: Grid) -> tuple[Index, Index]:
-    """Return row and column in a grid of the pixel under the centre of each of a block's rows."""
+def _centres(block: Block, rows: Window) -> tuple[Coordinates, Coordinates]:
+    """Return x and y of the pixel centres of some of a block's rows."""
     columns = np.arange(block.width) + 0.5
     x, y = block.transform @ np.meshgrid(columns, np.arange(rows.y, rows.y + rows.height) + 0.5)
-    there_x, there_y = transformer(block.crs, grid.crs).transform(x, y, errcheck=False)
-    far = np.iinfo(np.int32).max
-    row = np.nan_to_num((grid.origin[1] - there_y) / GSD, nan=far, posinf=far, neginf=far)
-    column = np.nan_to_num((there_x - grid.origin[0]) / GSD, nan=far, posinf=far, neginf=far)
-    return np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
+    return np.asarray(x), np.asarray(y)
