@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sscl_geo import plugins
 from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError, brief
 from sscl_geo.frozen import read_json
-from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.items import Item, parse_item
 from sscl_geo.io.layers import to_layer
 from sscl_geo.io.products import check_optical, check_radar
 from sscl_geo.io.profile import Source, profile_named
 from sscl_geo.io.scenes import to_scene
+from sscl_geo.sensors import sensor_of
 
 Verdict = dict[str, str | None]
 
@@ -61,8 +60,7 @@ def _take(raw: object, source: Source) -> None:
     if layers:
         to_layer(raw, layers[0], source)
     elif len(takers) == 1:
-        sensor: Sensor = plugins.find("sscl_geo.sensors", takers[0]).SENSOR
-        to_scene(raw, sensor, source.profile.sensors[takers[0]], source)
+        to_scene(raw, sensor_of(takers[0]), source.profile.sensors[takers[0]], source)
     else:
         _refuse(item, source)
 

@@ -8,7 +8,11 @@ from sscl_geo.geo.sensor import Band, Sensor
 
 
 def sensor_of(name: str) -> Sensor:
-    """Return the sensor of a band by the band's name, such as `sentinel2_l2a:B02@1`."""
+    """Return a sensor by its name, or by that of a band, such as `sentinel2_l2a:B02@1`.
+
+    Raises:
+        InvalidInputError: There is no such sensor.
+    """
     sensor: Sensor = plugins.find("sscl_geo.sensors", name.partition(":")[0]).SENSOR
     return sensor
 

@@ -13,6 +13,7 @@ from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.chips import ChipPixels, Chips, ChipSource, write_chips
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.ops.scaling import centidecibel, linear
+from sscl_geo.sensors import sensor_of
 
 FILTERS = "sscl_geo.ops.despeckle"
 SENSORS = "sscl_geo.sensors"
@@ -95,7 +96,7 @@ class _Filtered(NamedTuple):
 
 
 def _smooth(sensor: Sensor) -> Sensor:
-    found: Sensor = plugins.find(SENSORS, f"{sensor.name}{SMOOTH}").SENSOR
+    found = sensor_of(f"{sensor.name}{SMOOTH}")
     return found.replace(
         bands=tuple(band for band in found.bands if band.name in {b.name for b in sensor.bands})
     )

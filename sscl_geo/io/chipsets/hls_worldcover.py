@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import ChipPixels, ChipSource
 from sscl_geo.io.disk import sha256_of
 from sscl_geo.ops.overlap import places_of
+from sscl_geo.sensors import sensor_of
 
-SENSOR = plugins.find("sscl_geo.sensors", "hls_l30").SENSOR
+SENSOR = sensor_of("hls_l30")
 MISSING = -9999
 """HLS's own mark of a pixel without an observation."""
 

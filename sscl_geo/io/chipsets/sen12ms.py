@@ -19,16 +19,16 @@ from jaxtyping import Float32, Int16, Shaped, UInt8, UInt16
 from rasterio.errors import RasterioIOError
 from scipy.ndimage import label
 
-from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, brief
 from sscl_geo.frozen import digest
 from sscl_geo.geo.chips import Chip, ChipsSpec
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import ChipPixels, ChipSource
 from sscl_geo.io.disk import sha256_of
+from sscl_geo.sensors import sensor_of
 
-OPTICAL = plugins.find("sscl_geo.sensors", "sentinel2_l1c").SENSOR
-RADAR = plugins.find("sscl_geo.sensors", "sentinel1_grd").SENSOR
+OPTICAL = sensor_of("sentinel2_l1c")
+RADAR = sensor_of("sentinel1_grd")
 GSD = 10
 RAISE = 1000
 """What makes canonical DN of reflectance x 10000."""

@@ -7,3 +7,16 @@ canonical DN `(time, band, y, x)` of one or more times, 0 where there is no obse
 `(time, y, x)` are 0 where the ground was hidden, else the observation's quality from 1 to 255. A
 mask of seen ground is weights too, as `mask.view(numpy.uint8)`. Neither is changed.
 """
+
+from types import ModuleType
+
+from sscl_geo import plugins
+
+
+def compositor_of(name: str) -> ModuleType:
+    """Return a compositor by its name.
+
+    Raises:
+        InvalidInputError: There is no such compositor.
+    """
+    return plugins.find(__name__, name)

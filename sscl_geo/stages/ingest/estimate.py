@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sscl_geo import plugins
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Window
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+from sscl_geo.ops.compositors import compositor_of
 from sscl_geo.stages.ingest.grouping import coverage, observations
 from sscl_geo.stages.ingest.optical import parts
 from sscl_geo.stages.ingest.request import IngestUnit, Method
@@ -95,7 +95,7 @@ def _stack_bytes(sensor: Sensor, unit: IngestUnit, days: int, method: Method) ->
     if sensor.kind == "sar":
         # Running sum and count in float64 and uint32, and an image with its masks.
         return unit.window.height * unit.window.width * (12 + 3 * FLOAT_BYTES)
-    compositor = plugins.find("sscl_geo.ops.compositors", method.compositor)
+    compositor = compositor_of(method.compositor)
     bands = len(sensor.bands) if compositor.JOINT else 1
     part = next(parts(unit.window, days, compositor.JOINT))
     # Each sample is two bytes; per day and pixel come masks, and one more image is being read.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
-from sscl_geo import plugins
 from sscl_geo.geo.grid import CHUNK_PX, Window
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
+from sscl_geo.ops.compositors import compositor_of
 from sscl_geo.ops.dates import chosen_days, middle_days
 from sscl_geo.ops.masks import MaskSpec, is_seen, refined
 from sscl_geo.ops.quality import QualitySpec, quality
@@ -48,7 +48,7 @@ def optical(days: Days, window: Window, sensor: Sensor, recipe: Recipe) -> Layer
     Raises:
         SceneError: A scene could not be read.
     """
-    method = plugins.find("sscl_geo.ops.compositors", recipe.compositor)
+    method = compositor_of(recipe.compositor)
     made = empty(sensor, window)
     for part in parts(window, len(days.dates), method.JOINT):
         piece = _Piece(days, part, sensor, recipe)

@@ -30,6 +30,8 @@ from sscl_geo.io.profile import Source
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import SCENES, SearchRecord, read_scenes, scenes_table
 from sscl_geo.io.trust import redacted
+from sscl_geo.ops.compositors import compositor_of
+from sscl_geo.sensors import sensor_of
 from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
 from sscl_geo.stages.ingest.request import DAILY, TOLERANCE, IngestRequest, IngestUnit
 
@@ -103,7 +105,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     is_daily = request.period == DAILY
     periods = () if is_daily else split(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
-    plugins.find("sscl_geo.ops.compositors", request.method.compositor)
+    compositor_of(request.method.compositor)
     # Of a region, which its box holds many times over, most scenes may lie over no tile.
     tiles = Boxes([_around(tile_bbox(grid, tile)) for grid in grids for tile in grid.tiles])
     names = request.sensors or tuple(request.source.profile.sensors)
@@ -162,7 +164,7 @@ def _sensor(name: str, source: Source) -> Sensor:
     if name not in plugins.names(SENSORS):
         known = ", ".join(source.profile.sensors)
         raise InvalidInputError(f"--sensors {name}: no such sensor; the catalogue has {known}")
-    sensor: Sensor = plugins.find(SENSORS, name).SENSOR
+    sensor = sensor_of(name)
     place = source.profile.sensors.get(name)
     if place is None:
         return sensor

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import date
 from functools import partial
 
-from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
@@ -18,6 +17,7 @@ from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.plan import SOURCES, Plan, request_of
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.ops.compositors import compositor_of
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import layers_of, write_layers
@@ -68,7 +68,7 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
         raise InvalidInputError(
             f"{request.cube} holds composites, whose days are gone; ingest it with --period {DAILY}"
         )
-    plugins.find("sscl_geo.ops.compositors", request.method.compositor)
+    compositor_of(request.method.compositor)
     whole = parse_interval(str(days.store.plan.arguments["datetime"]))
     periods = split(whole, request.period)
     spec = days.spec.replace(periods=periods, is_daily=False)
