@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sscl_geo.ops.compositors.median import composite
-from sscl_geo.ops.network import ranked
+from sscl_geo.ops.sorting_network import ranked
 
 TIMES, BANDS, MISSING, RUNS = 12, 4, 0.35, 3
 

@@ -117,7 +117,7 @@ def assess_report(
     ] = False,
 ) -> None:
     """Estimate accuracy and true areas from an interpreted sample (Olofsson et al. 2014)."""
-    from sscl_geo.ops.areas import Z95
+    from sscl_geo.ops.area_estimation import Z95
     from sscl_geo.stages.assess import assess
 
     points = local_path(reference, "a sample")

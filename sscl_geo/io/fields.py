@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import digest
 from sscl_geo.geo.cube import BandSource, Place
-from sscl_geo.geo.grid import Grid, Window
+from sscl_geo.geo.grid import GSD, Grid, Window
 from sscl_geo.geo.inputs import BandInput
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.chips import Chips, Selection
@@ -112,10 +112,9 @@ def check_stored_alike(imagery: Imagery, bands: Sequence[BandInput]) -> None:
             )
 
 
-def finest_gsd(imageries: Sequence[Imagery]) -> int:
+def mapped_gsd(imagery: Imagery) -> int:
     """Return the ground sampling distance in metres of the pixels that are mapped."""
-    first = imageries[0]
-    return first.spec.gsd if isinstance(first, Chips) else 10
+    return imagery.spec.gsd if isinstance(imagery, Chips) else GSD
 
 
 def decoded(imagery: Imagery, places: Places, cache: Path) -> Iterator[Decoded]:

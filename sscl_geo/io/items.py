@@ -90,7 +90,7 @@ def present(item: Item, keys: str | tuple[str, ...]) -> Iterator[str]:
     return (key for key in ((keys,) if isinstance(keys, str) else keys) if key in item.assets)
 
 
-def readable(
+def asset_href(
     item: Item, keys: str | tuple[str, ...], media_types: tuple[str, ...], source: Source
 ) -> str:
     """Return the unsigned address of the first asset of `keys` that an item has.

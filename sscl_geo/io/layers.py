@@ -9,7 +9,7 @@ from sscl_geo.frozen import Frozen, parse
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import Period
 from sscl_geo.io.catalog import items, query
-from sscl_geo.io.items import parse_item, readable
+from sscl_geo.io.items import asset_href, parse_item
 from sscl_geo.io.profile import GEOTIFF, Layer, Source
 
 
@@ -48,7 +48,7 @@ def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
     item = parse_item(raw)
     if item.collection not in (None, layer.collection):
         raise CatalogError(f"collection {item.collection!r} is not {layer.collection!r}")
-    href = readable(item, layer.asset, GEOTIFF, source)
+    href = asset_href(item, layer.asset, GEOTIFF, source)
     end = item.properties.get("end_datetime") or item.moment
     fields = {"id": item.id, "datetime": item.moment, "end": end, "bbox": item.box, "href": href}
     return parse(LayerItem, fields, f"item {item.id}")

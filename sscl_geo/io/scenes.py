@@ -9,7 +9,7 @@ from sscl_geo.frozen import parse
 from sscl_geo.geo.footprint import footprint
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
-from sscl_geo.io.items import Item, parse_item, present, readable
+from sscl_geo.io.items import Item, asset_href, parse_item, present
 from sscl_geo.io.offsets import OffsetDecision, baseline_of, decide
 from sscl_geo.io.products import check_optical, check_radar
 from sscl_geo.io.profile import SensorSource, Source
@@ -31,7 +31,8 @@ def to_scene(raw: object, sensor: Sensor, place: SensorSource, source: Source) -
     item = parse_item(raw)
     _check_product(item, sensor, place)
     hrefs = {
-        band: readable(item, keys, place.media_types, source) for band, keys in place.assets.items()
+        band: asset_href(item, keys, place.media_types, source)
+        for band, keys in place.assets.items()
     }
     offset = _offset(item, sensor, place)
     mask = place.mask and next(present(item, place.mask), None)
@@ -42,7 +43,7 @@ def to_scene(raw: object, sensor: Sensor, place: SensorSource, source: Source) -
         "datetime": item.moment,
         "bbox": item.box,
         "hrefs": tuple(hrefs.items()),
-        "mask_href": readable(item, mask, place.media_types, source) if mask else None,
+        "mask_href": asset_href(item, mask, place.media_types, source) if mask else None,
         "harmonise": offset.harmonise,
         "witness": offset.witness,
         "confidence": offset.confidence,

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float32, Int16, UInt16
 
 from sscl_geo.geo.sensor import Sensor
 
-CENTIBEL_SCALE = 1000.0
-"""Hundredths of a dB in one power of ten: 100 * 10 * log10."""
+CENTIDECIBELS_PER_DECADE = 1000.0
+"""Hundredths of a dB in a factor of ten of power."""
 
 LOWEST, HIGHEST = -32767, 32767
 
@@ -37,14 +37,14 @@ def is_power(power: Float32[np.ndarray, "*shape"], nodata: float) -> Bool[np.nda
 def centidecibel(power: Float32[np.ndarray, "*shape"], nodata: int) -> Int16[np.ndarray, "*shape"]:
     """Return linear power as hundredths of a dB; NaN becomes `nodata`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        hundredths = np.rint(np.log10(power.astype(np.float64)) * CENTIBEL_SCALE)
+        hundredths = np.rint(np.log10(power.astype(np.float64)) * CENTIDECIBELS_PER_DECADE)
     kept = np.clip(hundredths, LOWEST, HIGHEST)
     return np.where(np.isnan(kept), nodata, kept).astype(np.int16)
 
 
 def linear(stored: Int16[np.ndarray, "*shape"], nodata: int) -> Float32[np.ndarray, "*shape"]:
     """Return hundredths of a dB as linear power; `nodata` becomes NaN."""
-    power = np.power(10.0, stored / CENTIBEL_SCALE).astype(np.float32)
+    power = np.power(10.0, stored / CENTIDECIBELS_PER_DECADE).astype(np.float32)
     return np.where(stored == nodata, np.float32(np.nan), power)
 
 

@@ -13,7 +13,7 @@ from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
 from sscl_geo.io.points import Interpreted, Sample, pixel_centre, read_sample
 from sscl_geo.io.strata import Pixel
-from sscl_geo.ops.areas import (
+from sscl_geo.ops.area_estimation import (
     Z95,
     AreaAssessment,
     ClassArea,

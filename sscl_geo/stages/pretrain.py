@@ -14,7 +14,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.chips import Selection
-from sscl_geo.io.fields import Imagery, absolute, decoded, finest_gsd, identities, opened
+from sscl_geo.io.fields import Imagery, absolute, decoded, identities, mapped_gsd, opened
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.statistics import chosen_bands, measured_inputs
@@ -90,7 +90,7 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     bands = measured_inputs(sources, study.periods, study.inputs, cache, study.reflectance)
     job = _Job(
         request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
-        network=study.network(bands, finest_gsd(sources)),
+        network=study.network(bands, mapped_gsd(sources[0])),
         cache=cache,
         ranks=ranks,
     )

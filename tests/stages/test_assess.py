@@ -22,7 +22,7 @@ from sscl_geo.io.cubes import Classes
 from sscl_geo.io.location import location
 from sscl_geo.io.points import POINTS, STRATA
 from sscl_geo.io.strata import census, pixels_of
-from sscl_geo.ops.areas import Z95, AreaAssessment, estimate
+from sscl_geo.ops.area_estimation import Z95, AreaAssessment, estimate
 from sscl_geo.ops.sampling import equal, ranks
 from sscl_geo.stages.assess import assess
 from sscl_geo.stages.sample import (

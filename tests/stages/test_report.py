@@ -12,7 +12,7 @@ from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.cubes import Classes, Cube
 from sscl_geo.io.location import location
-from sscl_geo.ops.areas import AreaAssessment, ClassArea
+from sscl_geo.ops.area_estimation import AreaAssessment, ClassArea
 from sscl_geo.stages.report import ReportRequest, make_report
 from tests.drawn_cubes import draw_cube
 from tests.drawn_maps import draw_map

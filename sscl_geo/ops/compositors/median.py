@@ -9,8 +9,8 @@ of an even number the middle two are those of rank `n // 2 - 1` and `n // 2`.
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
-from sscl_geo.ops.network import ranked
 from sscl_geo.ops.observation import NODATA, Composite, strips
+from sscl_geo.ops.sorting_network import ranked
 
 JOINT = False
 BY_QUALITY = False

@@ -12,7 +12,7 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import digest
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.fields import Imagery, finest_gsd, identities, opened
+from sscl_geo.io.fields import Imagery, identities, mapped_gsd, opened
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
@@ -79,7 +79,7 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
         measured = [opened(selection) for selection in request.statistics] or imagery
         cache = out.resolve() / CACHE
         inputs = measured_inputs(measured, study.periods, study.inputs, cache, study.reflectance)
-        network = study.network(inputs, finest_gsd(imagery))
+        network = study.network(inputs, mapped_gsd(imagery[0]))
     job = Job(
         request=absolute_request(request),
         network=network,

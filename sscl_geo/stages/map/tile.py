@@ -22,7 +22,7 @@ from sscl_geo.io.maps import (
 )
 from sscl_geo.io.store import Store
 from sscl_geo.learn.checkpoint import load_weights
-from sscl_geo.learn.footprint import model_bytes
+from sscl_geo.learn.memory import model_bytes
 from sscl_geo.learn.network import Model, model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference

@@ -19,7 +19,7 @@ from sscl_geo.io.bundle import Bundle
 from sscl_geo.io.cubes import Classes, Cube, made_by
 from sscl_geo.io.disk import write_whole
 from sscl_geo.io.location import Location
-from sscl_geo.ops.areas import Z95, AreaAssessment
+from sscl_geo.ops.area_estimation import Z95, AreaAssessment
 from sscl_geo.stages.report.areas import (
     adjusted_rows,
     areas,

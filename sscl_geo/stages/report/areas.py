@@ -11,7 +11,7 @@ from sscl_geo.frozen import parse, read_json
 from sscl_geo.geo.legend import LandClass
 from sscl_geo.io.areas import class_hectares
 from sscl_geo.io.cubes import Classes
-from sscl_geo.ops.areas import Z95, AreaAssessment
+from sscl_geo.ops.area_estimation import Z95, AreaAssessment
 from sscl_geo.stages.report.pictures import Picture, figure_address
 
 DASH = "-"

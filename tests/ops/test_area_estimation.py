@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from sscl_geo.ops.areas import Z95, estimate, thin_strata
+from sscl_geo.ops.area_estimation import Z95, estimate, thin_strata
 
 SIZES = st.integers(2, 6)
 

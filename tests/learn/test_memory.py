@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sscl_geo.geo.inputs import BandInput
-from sscl_geo.learn import footprint
-from sscl_geo.learn.footprint import model_bytes
+from sscl_geo.learn import memory
+from sscl_geo.learn.memory import model_bytes
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
 
@@ -27,7 +27,7 @@ def test_a_small_window_tells_what_the_whole_one_needs(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = model_bytes(spec_of(backbone), 8, 1, 256)
-    monkeypatch.setattr(footprint, "PROBE", 256)
+    monkeypatch.setattr(memory, "PROBE", 256)
     assert told == pytest.approx(model_bytes(spec_of(backbone), 8, 1, 256), rel=0.03)
     # The features of all bands, before and behind a convolution, are held in any case.
     assert told > 2 * 4 * len(BANDS) * 4 * 256**2

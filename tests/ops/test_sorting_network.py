@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sscl_geo.ops.network import comparators, ranked, selection
+from sscl_geo.ops.sorting_network import comparators, ranked, selection
 
 
 @pytest.mark.parametrize("size", [*range(1, 13), 16])
