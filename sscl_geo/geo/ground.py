@@ -53,7 +53,7 @@ def _poles(crs: str) -> tuple[tuple[float, float, float], ...]:
 
 
 def inside_bbox(block: Block, bbox: BBox) -> Bool[np.ndarray, "y x"]:
-    """Where a block's pixel centres lie in a half-open box in degrees."""
+    """Return where a block's pixel centres lie in a half-open box in degrees."""
     around = block_bbox(block)
     if _contains(bbox, around) or not meet(bbox, around):
         return np.full((block.height, block.width), meet(bbox, around))
@@ -91,7 +91,7 @@ def located(
 
 
 def owned(grid: Grid, window: Window) -> Bool[np.ndarray, "y x"]:
-    """Where a window's pixel centres are the grid's own, so that no place is counted twice."""
+    """Return where pixel centres are the grid's own, so that no place is counted twice."""
     block = grid.block(window)
     if grid.owns is None:
         return np.ones((window.height, window.width), np.bool_)

@@ -97,7 +97,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path, root: Path) -> None:
-    """Return when a file that others wrote, and its name below a folder, outlast a loss of power.
+    """Block until a file that others wrote, and its name below a folder, outlast a loss of power.
 
     A file that is not there, or no more, is none to wait for.
     """

@@ -50,7 +50,7 @@ class FileJournal:
                 self._synced = time.monotonic()
 
     def flush(self) -> None:
-        """Return when all lines are on the disk."""
+        """Block until all lines are on the disk."""
         if self._is_whole:
             with self._path.open("rb") as file:
                 os.fsync(file.fileno())

@@ -3,7 +3,7 @@
 Montanaro et al. 2022, equation (1), which is decoupled contrastive learning (Yeh et al. 2022, arXiv
 2110.06848) applied at every pixel: for a pair of bands with embeddings a and b, the anchor a_k of
 patch k at a location is pulled to b_k of the same patch and location and pushed from a_l and b_l of
-every other patch l at that location. Beyond the letter, embeddings at other locations can push too.
+every other patch l at that location. Beyond that, embeddings at other locations can push too.
 """
 
 from typing import NamedTuple
@@ -24,11 +24,13 @@ class ContrastSpec(Frozen):
 
     Attributes:
         temperature: Divides the cosines.
-        positive_in_denominator: False is the letter's loss; true is NT-Xent (Chen et al. 2020).
-        symmetric: Whether anchors come from both bands in turn; the letter's are from the first.
+        positive_in_denominator: False is the loss of Montanaro et al. 2022; true is NT-Xent
+            (Chen et al. 2020).
+        symmetric: Whether anchors come from both bands in turn; those of Montanaro et al. 2022 are
+            from the first.
         spatial: How many other locations push an anchor with the embeddings of all patches, its own
-            too: those that follow its own in the order in which locations were drawn; the letter
-            has none.
+            too: those that follow its own in the order in which locations were drawn; Montanaro et
+            al. 2022 have none.
         chunk: Locations whose logits are held at a time; where there are more, they are computed
             again for the gradient, which is exact.
     """

@@ -45,7 +45,7 @@ class BlurSpec(Frozen):
 
 
 class DegradationSpec(Frozen):
-    """Strengths; the letter names the three kinds and leaves their strengths open.
+    """Strengths; Montanaro et al. 2022 name the three kinds and leave their strengths open.
 
     Attributes:
         group_probability: Chance that, besides single bands, a whole group of bands is dropped.

@@ -112,7 +112,7 @@ class AreaAssessment(Frozen):
 def thin_strata(
     matrix: Int64[np.ndarray, "k k"], pixels: Int64[np.ndarray, " k"]
 ) -> Bool[np.ndarray, " k"]:
-    """Which strata have pixels, and too few points for `estimate`: fewer than two, and not all."""
+    """Return which strata have too few points for `estimate`: under two, and not all pixels."""
     counts = matrix.sum(axis=1)
     return np.asarray((pixels > counts) & (counts < FEWEST))
 

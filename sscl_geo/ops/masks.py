@@ -82,7 +82,7 @@ def scl_bits(scl: UInt8[np.ndarray, "y x"]) -> UInt8[np.ndarray, "y x"]:
 
 
 def is_seen(bits: UInt8[np.ndarray, "y x"], spec: MaskSpec) -> Bool[np.ndarray, "y x"]:
-    """Where the ground was seen.
+    """Return where the ground was seen.
 
     Clouds and their like are opened, then dilated, together. Missing and saturated pixels hide
     themselves alone. Pixels at least `spec.reach` from the edge do not depend on where the edge is.

@@ -29,7 +29,7 @@ def harmonised(dn: UInt16[np.ndarray, "*shape"], harmonise: int) -> UInt16[np.nd
 
 
 def is_power(power: Float32[np.ndarray, "*shape"], nodata: float) -> Bool[np.ndarray, "*shape"]:
-    """Where a backscatter sample is an observation: finite, above zero and not nodata."""
+    """Return where a backscatter sample is an observation: finite, above zero and not nodata."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.isfinite(power) & (power > 0) & (power != np.float32(nodata)))
 

@@ -19,7 +19,7 @@ class Journal(Protocol):
         """Take a line; a killed writer may lose the last few."""
 
     def flush(self) -> None:
-        """Return when no line can be lost."""
+        """Block until no line can be lost."""
 
 
 class Ledger:
@@ -53,7 +53,7 @@ class Ledger:
         self._outcomes[outcome.key] = outcome
 
     def flush(self) -> None:
-        """Return when no outcome can be lost."""
+        """Block until no outcome can be lost."""
         self._journal.flush()
 
     def _parsed(self, number: int, line: bytes) -> tuple[str, Outcome]:

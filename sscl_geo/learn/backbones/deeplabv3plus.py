@@ -2,7 +2,8 @@
 
 Chen et al. 2018, "Encoder-decoder with atrous separable convolution for semantic image
 segmentation", whose decoder joins the pyramid with the first stage; here a second join takes the
-full-resolution features of the single-channel extractor, which the letter's network strides over.
+full-resolution features of the single-channel extractor, which the network of Montanaro et al. 2022
+strides over.
 """
 
 from jaxtyping import Float

@@ -1,9 +1,9 @@
 """SimSiam: two views of an image predict each other, without negatives.
 
-Chen and He 2021, "Exploring simple siamese representation learning"; the letter's Table I and II
-compare with it and leave the way open in which it feeds a segmentation network. Image level: the
-penultimate map is pooled. Dense: every pixel of the ground that both views share, by the 1x1
-convolutions of the same heads.
+Chen and He 2021, "Exploring simple siamese representation learning". Montanaro et al. 2022 compare
+with it in Tables I and II and leave the way open in which it feeds a segmentation network. Image
+level: the penultimate map is pooled. Dense: every pixel of the ground that both views share, by the
+1x1 convolutions of the same heads.
 """
 
 from typing import Literal

@@ -28,7 +28,7 @@ class Settings(Frozen):
             pixels if there are fewer.
         pairs: Pairs of bands that are contrasted per batch; their losses are averaged.
         cross_modal_probability: Chance that the two bands are of two sensors, where there are two;
-            None draws every pair of bands equally often, as the letter does.
+            None draws every pair of bands equally often, as Montanaro et al. 2022 do.
     """
 
     contrast: ContrastSpec = ContrastSpec()
