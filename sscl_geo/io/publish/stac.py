@@ -43,6 +43,7 @@ _PROJECTION, _RASTER, _CLASSIFICATION, _PROCESSING, _FILE, _MLM = (
         "mlm/v1.4.0",
     )
 )
+_TASK = "semantic-segmentation"
 _GEOJSON = "application/geo+json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _ZARR = "application/vnd.zarr; version=3"
@@ -206,56 +207,6 @@ def _scaling(band: BandInput) -> dict[str, Any]:
 
 def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
     """Return a model as an item of the Machine Learning Model extension (mlm 1.4)."""
-    start, end = (moment.isoformat() for moment in _interval(told.interval))
-    network: dict[str, Any] = bundle.network
-    architecture = network["backbone"]["name"]
-    if bundle.members > 1:
-        architecture = f"ensemble of {bundle.members} {architecture}"
-    classes = len(told.legend.classes)
-    size = [bundle.window, bundle.window]
-    axes = ["batch", "bands", "height", "width"]
-    bands = [BandInput.model_validate(band) for band in network["bands"]]
-    properties = {
-        "datetime": None,
-        "start_datetime": start,
-        "end_datetime": end,
-        "mlm:name": f"sscl_geo {told.id} {architecture}",  # begins with a letter, as it must
-        "mlm:architecture": architecture,
-        "mlm:tasks": ["semantic-segmentation"],
-        "mlm:framework": "PyTorch",
-        "mlm:input": [
-            {
-                "name": "bands",
-                "bands": [band.name for band in bands],
-                "input": {
-                    "shape": [-1, len(bands), *size],
-                    "dim_order": axes,
-                    "data_type": "float32",
-                },
-                "value_scaling": [_scaling(band) for band in bands],
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "logits",
-                "tasks": ["semantic-segmentation"],
-                "result": {
-                    "shape": [-1, classes, *size],
-                    "dim_order": ["batch", "class", "height", "width"],
-                    "data_type": "float32",
-                },
-                "classification:classes": _classes(told.legend),
-            }
-        ],
-    }
-    weights = {
-        "href": f"./{WEIGHTS}",
-        "type": "application/octet-stream",
-        "title": "Weights",
-        "roles": ["mlm:model", "mlm:weights"],
-        "mlm:artifact_type": "safetensors",
-        "file:checksum": f"{_SHA256}{bundle.weights_sha256}",
-    }
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -263,9 +214,67 @@ def _model_item(told: Told, bundle: Bundle, bbox: BBox) -> dict[str, Any]:
         "id": f"{told.id}-model",
         "geometry": _geometry(bbox),
         "bbox": list(bbox),
-        "properties": properties,
+        "properties": _model_properties(told, bundle),
         "links": [],
-        "assets": {"weights": weights},
+        "assets": {"weights": _weights_asset(bundle)},
+    }
+
+
+def _model_properties(told: Told, bundle: Bundle) -> dict[str, Any]:
+    start, end = (moment.isoformat() for moment in _interval(told.interval))
+    network: dict[str, Any] = bundle.network
+    architecture = network["backbone"]["name"]
+    if bundle.members > 1:
+        architecture = f"ensemble of {bundle.members} {architecture}"
+    return {
+        "datetime": None,
+        "start_datetime": start,
+        "end_datetime": end,
+        "mlm:name": f"sscl_geo {told.id} {architecture}",  # begins with a letter, as it must
+        "mlm:architecture": architecture,
+        "mlm:tasks": [_TASK],
+        "mlm:framework": "PyTorch",
+        "mlm:input": [_model_input(bundle)],
+        "mlm:output": [_model_output(told, bundle)],
+    }
+
+
+def _model_input(bundle: Bundle) -> dict[str, Any]:
+    network: dict[str, Any] = bundle.network
+    bands = [BandInput.model_validate(band) for band in network["bands"]]
+    return {
+        "name": "bands",
+        "bands": [band.name for band in bands],
+        "input": {
+            "shape": [-1, len(bands), bundle.window, bundle.window],
+            "dim_order": ["batch", "bands", "height", "width"],
+            "data_type": "float32",
+        },
+        "value_scaling": [_scaling(band) for band in bands],
+    }
+
+
+def _model_output(told: Told, bundle: Bundle) -> dict[str, Any]:
+    return {
+        "name": "logits",
+        "tasks": [_TASK],
+        "result": {
+            "shape": [-1, len(told.legend.classes), bundle.window, bundle.window],
+            "dim_order": ["batch", "class", "height", "width"],
+            "data_type": "float32",
+        },
+        "classification:classes": _classes(told.legend),
+    }
+
+
+def _weights_asset(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "href": f"./{WEIGHTS}",
+        "type": "application/octet-stream",
+        "title": "Weights",
+        "roles": ["mlm:model", "mlm:weights"],
+        "mlm:artifact_type": "safetensors",
+        "file:checksum": f"{_SHA256}{bundle.weights_sha256}",
     }
 
 

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import digest
+from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import Imagery, identities, mapped_gsd, opened
@@ -20,6 +21,7 @@ from sscl_geo.io.statistics import chosen_bands, measured_inputs
 from sscl_geo.io.taught import taught
 from sscl_geo.learn.checkpoint import State, from_bytes, weights_below
 from sscl_geo.learn.init import named, settled
+from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
@@ -53,38 +55,19 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     checked_lattice(study.window, study.halo)
     imagery = [opened(selection) for selection in request.imagery]
     legend = shared_legend(imagery, request.labels, "--labels")
-    encoder = None if request.encoder is None else read_card(request.encoder)
-    if encoder is not None and encoder.kind != "encoder":
-        message = (
-            f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
-        )
-        raise InvalidInputError(message)
+    encoder = _encoder(request)
     network = None if encoder is None else network_of(encoder, imagery, study)
-    bands = (
-        chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
-    )
-    names = [band.name for band in bands]
-    for one in imagery:
-        one.wanted(names)
-    check_validation(request, imagery, legend, names)
-    check_unlabelled(request, imagery, names)
-    check_numbers(
-        request, ranks, has_masks=study.has_masks if network is None else network.has_masks
-    )
+    _check(request, imagery, legend, network, ranks)
     began = begin(out, _plan(request, imagery, encoder))
     if began and (out / CARD).exists():
         clear_run(out)
         return read_card(out)
-    if network is None:
-        measured = [opened(selection) for selection in request.statistics] or imagery
-        cache = out.resolve() / CACHE
-        inputs = measured_inputs(measured, study.periods, study.inputs, cache, study.reflectance)
-        network = study.network(inputs, mapped_gsd(imagery[0]))
+    cache = out.resolve() / CACHE
     job = Job(
         request=absolute_request(request),
-        network=network,
+        network=_measured_network(request, imagery, cache) if network is None else network,
         legend=legend,
-        cache=out.resolve() / CACHE,
+        cache=cache,
         ranks=ranks,
     )
     gang = plugins.find(GANGS, ranks.gang)
@@ -93,6 +76,50 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     bundle = write_bundle(out, _bundle(job, encoder, state), weights_below(state, prefix))
     clear_run(out)
     return bundle
+
+
+def _encoder(request: FinetuneRequest) -> Bundle | None:
+    """Return the encoder that training starts from; None for one without."""
+    if request.encoder is None:
+        return None
+    encoder = read_card(request.encoder)
+    if encoder.kind != "encoder":
+        message = (
+            f"--encoder {request.encoder}: is a finetuned model; give the folder of an encoder"
+        )
+        raise InvalidInputError(message)
+    return encoder
+
+
+def _check(
+    request: FinetuneRequest,
+    imagery: Sequence[Imagery],
+    legend: Legend,
+    network: NetworkSpec | None,
+    ranks: Ranks,
+) -> None:
+    """Check that imagery, labels and numbers fit; without a network, for one of the study's."""
+    study = request.study
+    bands = (
+        chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
+    )
+    names = [band.name for band in bands]
+    for one in imagery:
+        one.wanted(names)
+    check_validation(request, imagery, legend, names)
+    check_unlabelled(request, imagery, names)
+    has_masks = study.has_masks if network is None else network.has_masks
+    check_numbers(request, ranks, has_masks=has_masks)
+
+
+def _measured_network(
+    request: FinetuneRequest, imagery: Sequence[Imagery], cache: Path
+) -> NetworkSpec:
+    """Return the study's network, with bands scaled as the imagery's statistics say."""
+    study = request.study
+    measured = [opened(selection) for selection in request.statistics] or imagery
+    inputs = measured_inputs(measured, study.periods, study.inputs, cache, study.reflectance)
+    return study.network(inputs, mapped_gsd(imagery[0]))
 
 
 def _plan(request: FinetuneRequest, imagery: Sequence[Imagery], encoder: Bundle | None) -> Plan:

@@ -72,21 +72,7 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
     whole = parse_interval(str(days.store.plan.arguments["datetime"]))
     periods = split(whole, request.period)
     spec = days.spec.replace(periods=periods, is_daily=False)
-    plan = Plan(
-        kind="cube",
-        stage_version=VERSION,
-        arguments={
-            **request.model_dump(mode="json", exclude={"cube": True, **TOLERANCE}),
-            "cube": days.store.plan.digest,
-            "source": days.store.plan.arguments["source"],
-            "area": days.store.plan.arguments["area"],
-        },
-        content={
-            "spec": spec.model_dump(mode="json"),
-            "refused": days.store.plan.content.get("refused", {}),
-        },
-    )
-    store = _store(out, plan, spec, days)
+    store = _store(out, _plan(request, days, spec), spec, days)
     # Every task carries the job, so it leaves out the list of tiles.
     light = spec.replace(grids=tuple(grid.replace(kept=None) for grid in spec.grids))
     job = _Job(
@@ -116,6 +102,24 @@ def resume(out: AnyLocation, machines: Machines) -> Summary:
         HolesError: Units failed.
     """
     return composite_days(request_of(out, CompositeRequest), out, machines)
+
+
+def _plan(request: CompositeRequest, days: Cube, spec: CubeSpec) -> Plan:
+    source = days.store.plan
+    return Plan(
+        kind="cube",
+        stage_version=VERSION,
+        arguments={
+            **request.model_dump(mode="json", exclude={"cube": True, **TOLERANCE}),
+            "cube": source.digest,
+            "source": source.arguments["source"],
+            "area": source.arguments["area"],
+        },
+        content={
+            "spec": spec.model_dump(mode="json"),
+            "refused": source.content.get("refused", {}),
+        },
+    )
 
 
 def _store(out: AnyLocation, plan: Plan, spec: CubeSpec, days: Cube) -> Store:
