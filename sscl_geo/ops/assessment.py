@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy.ndimage import distance_transform_edt
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.ops.reliability import BINS
@@ -71,8 +72,14 @@ class Tally:
         self._borders += _border_hits(labels, mapped, known)
 
     def assessment(self) -> Assessment:
-        """Return what was added up."""
-        pixels = max(int(self._matrix.sum()), 1)
+        """Return what was added up.
+
+        Raises:
+            InvalidInputError: No pixel had a label.
+        """
+        pixels = int(self._matrix.sum())
+        if not pixels:
+            raise InvalidInputError("no pixel that is judged has a label; judge by other chips")
         _, confidence, right = self._bins
         near_true, mapped, near_mapped, true = self._borders.tolist()
         f1 = None

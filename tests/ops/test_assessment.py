@@ -1,9 +1,11 @@
 """Assessments of probabilities against plain formulas."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.legend import LandClass, Legend
 from sscl_geo.ops.assessment import Tally
 from sscl_geo.ops.reliability import BINS
@@ -75,3 +77,9 @@ def test_a_border_two_pixels_off_is_found_and_one_further_is_not() -> None:
     flat = np.full((20, 20), 10, np.uint8)
     assert tallied((labels, sure(flat))).assessment().boundary_f1 == 0
     assert tallied((flat, sure(flat))).assessment().boundary_f1 is None
+
+
+def test_what_has_no_label_at_all_is_not_judged() -> None:
+    labels, probabilities = drawn(1)
+    with pytest.raises(InvalidInputError, match="no pixel that is judged has a label"):
+        tallied((0 * labels, probabilities)).assessment()

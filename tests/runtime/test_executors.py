@@ -107,7 +107,10 @@ def memory_settings(_: Tile) -> Evidence:
 
 
 @pytest.mark.cluster
-def test_workers_are_started_so_that_memory_stays_with_them() -> None:
+def test_workers_are_started_so_that_memory_stays_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     machines = Machines(executor="dask", workers=1)
     (outcome,) = dask_executor.execute(memory_settings, UNITS[:1], machines)
     assert outcome.evidence == {"kept": str(2**25), "threads": "1"}

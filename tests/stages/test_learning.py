@@ -25,7 +25,7 @@ from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import labelled, opened
 from sscl_geo.learn.batches import Field
-from sscl_geo.learn.checkpoint import load_weights, weights
+from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.measuring import measure_statistics
 from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.patches import DrawSpec, Patches
@@ -148,10 +148,10 @@ def test_a_linear_protocol_classifies_by_statistics_of_the_patches_that_it_draws
     schedule = study.finetune.schedule
     draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
     drawn = Patches(fields, spec, draw)
-    unmeasured = {name: value.copy() for name, value in weights(expected).items()}
+    unmeasured = {name: value.numpy().copy() for name, value in expected.state_dict().items()}
     measure_statistics(expected, lambda step: drawn.batch(step, 0, 1, torch.device("cpu")))
 
-    for name, value in weights(expected).items():
+    for name, value in expected.state_dict().items():
         assert np.allclose(found[f"encoder.{name}"], value, rtol=1e-4, atol=1e-6), name
     means = [name for name in unmeasured if name.endswith("running_mean")]
     assert not any(np.allclose(found[f"encoder.{name}"], unmeasured[name]) for name in means)

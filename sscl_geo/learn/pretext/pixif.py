@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from skimage.segmentation import felzenszwalb
 from torch import Tensor, nn
@@ -90,17 +90,20 @@ class PixIF(nn.Module):
         loss = loss + debiased_loss(pooled[0], pooled[1], spec)
         if self.settings.sensors and len(self._sensors) > 1:
             for seen in (view.images, images):
-                alone = [self._of_sensor(seen, bands) for bands in self._sensors[:2]]
+                alone = [self._of_sensor(seen, is_absent, own) for own in self._sensors[:2]]
                 loss = loss + debiased_loss(alone[0], alone[1], spec)
         return loss
 
     def _of_sensor(
-        self, images: Float[Tensor, "batch band y x"], bands: list[int]
+        self,
+        images: Float[Tensor, "batch band y x"],
+        is_absent: Bool[Tensor, "batch band"],
+        own: list[int],
     ) -> Float[Tensor, "batch dim"]:
-        is_absent = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
-        is_absent[:, bands] = False
-        only = images.masked_fill(is_absent[:, :, None, None], 0.0)
-        vectors: Tensor = self.image_head(self.encoder(only, is_absent).mean((2, 3)))
+        is_hidden = torch.ones_like(is_absent)
+        is_hidden[:, own] = is_absent[:, own]
+        only = images.masked_fill(is_hidden[:, :, None, None], 0.0)
+        vectors: Tensor = self.image_head(self.encoder(only, is_hidden).mean((2, 3)))
         return vectors
 
     def _pixels(
