@@ -11,6 +11,9 @@ from pathlib import Path
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
+PENDING = ".partial"
+"""Marks the name of a file that is not whole yet; a killed writer leaves it."""
+
 
 class Disk:
     """What is kept on a disk that this machine sees; keys are paths."""
@@ -112,7 +115,8 @@ def sync(path: Path, root: Path) -> None:
 
 
 def _pending(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    # With the suffix, by which GDAL knows a format.
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{PENDING}{path.suffix}")
 
 
 def _write_through(path: Path, content: bytes) -> None:

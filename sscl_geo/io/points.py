@@ -6,7 +6,6 @@ class lies in a table of its own, `hidden_strata`, that no style shows. The tabl
 the sample was drawn, and `layer_styles`, which QGIS reads by itself, a form that offers the legend.
 """
 
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +20,7 @@ from pyproj.exceptions import ProjError
 from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.grid import GSD, Grid
 from sscl_geo.geo.ground import DEGREES, transformer
+from sscl_geo.io.disk import Disk
 from sscl_geo.io.forms import interpreting_form
 from sscl_geo.io.strata import Pixel
 from sscl_geo.ops.sampling import Design
@@ -79,15 +79,11 @@ def write_sample(
             "ui": [None],
         }
     )
-    pending = path.with_name(f".{uuid.uuid4().hex}.gpkg")
-    try:
+    with Disk().new_file(str(path)) as pending:
         pyogrio.write_dataframe(points, pending, POINTS, "GPKG", geometry_type="Point")
         for name, table in ((STRATA, hidden), (DESIGN, told), ("layer_styles", style)):
             options = {"FID": "id"} if name == "layer_styles" else {"FID": "fid"}
             pyogrio.write_dataframe(table, pending, name, "GPKG", layer_options=options)
-        pending.replace(path)
-    finally:
-        pending.unlink(missing_ok=True)
 
 
 def read_sample(path: Path, option: str) -> Sample:

@@ -15,7 +15,7 @@ from sscl_geo.errors import InvalidInputError, ReadError, readable
 from sscl_geo.geo.grid import Window
 from sscl_geo.io.arrays import check_array
 from sscl_geo.io.client import reached
-from sscl_geo.io.disk import sync
+from sscl_geo.io.disk import PENDING, sync
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.making import making
@@ -252,7 +252,7 @@ class Store:
         if not self.path.is_local:
             (self.path / CLAIM).delete()
             return
-        for path in Path(self.path.key).rglob("*.partial"):
+        for path in Path(self.path.key).rglob(f"*{PENDING}*"):
             path.unlink(missing_ok=True)
 
     def put(self, name: str, content: bytes) -> None:

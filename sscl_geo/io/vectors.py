@@ -1,6 +1,5 @@
 """Vector files: those of users, read by what they are, and those for analysts, written whole."""
 
-import uuid
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from pyproj import CRS
 
 from sscl_geo.errors import InvalidInputError, readable
 from sscl_geo.geo.surface import METRES_PER_DEGREE
+from sscl_geo.io.disk import Disk
 
 KINDS: Final = (".parquet", ".gpkg")
 
@@ -118,14 +118,10 @@ def write_vector(path: Path, frame: geopandas.GeoDataFrame, layer: str) -> None:
         layer: Name of the layer in a GeoPackage.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    pending = path.with_name(f".{uuid.uuid4().hex}{path.suffix.lower()}")
-    try:
+    with Disk().new_file(str(path)) as pending:
         if path.suffix.lower() == ".parquet":
             frame.to_parquet(pending, index=False, write_covering_bbox=True)
         else:
             pyogrio.write_dataframe(
                 frame, pending, layer, "GPKG", geometry_type="MultiPolygon", promote_to_multi=True
             )
-        pending.replace(path)
-    finally:
-        pending.unlink(missing_ok=True)

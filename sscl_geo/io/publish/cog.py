@@ -1,6 +1,5 @@
 """Cloud-optimised GeoTIFF files."""
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -14,7 +13,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetWriter
 
 from sscl_geo.geo.grid import Block, Grid, Window
-from sscl_geo.io.disk import sync
+from sscl_geo.io.disk import Disk
 from sscl_geo.io.location import AnyLocation, Location, location
 
 BLOCK_PX: Final = 256
@@ -95,17 +94,14 @@ def write_cog_blocks(
 ) -> None:
     """Write a COG block by block, as `write_cog` does, without holding all of it in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial")
-    plain = part.with_suffix(".plain")
-    try:
-        with rasterio.open(plain, "w", **_profile(ground, profile)) as target:
-            _fill(target, blocks, palette)
-        rasterio.shutil.copy(plain, part, **_layout(profile.overviews))
-        part.replace(path)
-        sync(path, path.parent)
-    finally:
-        plain.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+    with Disk().new_file(str(path)) as pending:
+        plain = pending.with_stem(f"{pending.stem}.plain")
+        try:
+            with rasterio.open(plain, "w", **_profile(ground, profile)) as target:
+                _fill(target, blocks, palette)
+            rasterio.shutil.copy(plain, pending, **_layout(profile.overviews))
+        finally:
+            plain.unlink(missing_ok=True)
 
 
 def _profile(ground: Block, profile: RasterProfile) -> dict[str, object]:

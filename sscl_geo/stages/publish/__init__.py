@@ -22,7 +22,7 @@ from sscl_geo.geo.legend import UNLABELLED
 from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.bundle import Bundle, read_weights, write_bundle
 from sscl_geo.io.cubes import Classes, made_by
-from sscl_geo.io.disk import write_whole
+from sscl_geo.io.disk import PENDING, write_whole
 from sscl_geo.io.journal import journal
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
@@ -143,7 +143,7 @@ def _prepare(job: _Job) -> None:
     """Make the folder of files, without what a killed writer left there."""
     folder = job.out / COGS
     folder.mkdir(exist_ok=True)
-    for path in (*folder.glob(".*.partial"), *folder.glob(".*.plain")):
+    for path in folder.glob(f".*{PENDING}*"):
         path.unlink(missing_ok=True)
 
 
