@@ -1,6 +1,6 @@
 """What classical classifiers and pictures see of a chip: its bands, or a frozen encoder's maps."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -78,30 +78,31 @@ def encoded(
     return features
 
 
-def without(arrays: Arrays, spec: NetworkSpec, hidden: Collection[str]) -> Arrays:
-    """Return a chip on which some of a network's bands were not observed.
+def hidden_bands(names: Iterable[str], hidden: Collection[str]) -> set[str]:
+    """Return those of a network's bands that are to be hidden.
 
     Args:
-        arrays: The chip.
-        spec: The network.
-        hidden: Sensors, or bands such as `sentinel2_l2a:B02`.
+        names: Names of its bands.
+        hidden: Sensors, or bands such as `sentinel2_l2a:B02`, of which every period is meant.
 
     Raises:
         InvalidInputError: The network has no such band or sensor.
     """
-    matched = {
-        band.name: {band.name.split("@")[0], band.name.split(":")[0]} & {*hidden}
-        for band in spec.bands
-    }
-    unknown = {*hidden} - {name for names in matched.values() for name in names}
+    matched = {name: {name.split("@")[0], name.split(":")[0]} & {*hidden} for name in names}
+    unknown = {*hidden} - {one for found in matched.values() for one in found}
     if unknown:
         raise InvalidInputError(
             f"judged_without {', '.join(sorted(unknown))}: the network sees {', '.join(matched)}"
         )
+    return {name for name, found in matched.items() if found}
+
+
+def without(arrays: Arrays, spec: NetworkSpec, hidden: Collection[str]) -> Arrays:
+    """Return a chip on which some of a network's bands (`hidden_bands`) were not observed."""
+    absent = hidden_bands([band.name for band in spec.bands], hidden)
     seen = {name: array.copy() for name, array in arrays.items()}
     for name, bands in spec.arrays.items():
-        is_hidden = [bool(matched[band.name]) for band in bands]
-        seen[name][is_hidden] = bands[0].nodata
+        seen[name][[band.name in absent for band in bands]] = bands[0].nodata
     return seen
 
 

@@ -85,6 +85,16 @@ class Experiment(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _check_tables(self) -> "Experiment":
+        shown = {name for table in self.tables for name in table.systems}
+        untold = [n for n, s in self.systems.items() if s.published and n not in shown]
+        if any(self.labels_of(name) for name in untold):
+            raise InvalidInputError(
+                f"`published` of {', '.join(untold)}: is shown by no table; name them in `tables`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_savings(self) -> "Experiment":
         for _, other in self.savings:
             if "all" not in self.labels_of(other):

@@ -21,6 +21,7 @@ from sscl_geo.experiment.cells import (
 )
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
+from sscl_geo.experiment.features import hidden_bands
 from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.splits import Split, split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
@@ -31,6 +32,7 @@ from sscl_geo.io.journal import journal
 from sscl_geo.io.location import AnyLocation
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
+from sscl_geo.io.statistics import chosen_bands
 from sscl_geo.learn.resnet import maps_per_pixel
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.assessment import Assessment
@@ -84,6 +86,7 @@ def run_experiment(
     for count in experiment.labels:
         subset(split.train, count, 0)
     experiment = _judgeable(experiment, split, judged)
+    _check_hidden(experiment, opened)
     plan = Plan(
         kind="experiment",
         stage_version=VERSION,
@@ -221,6 +224,13 @@ def _judgeable(
         raise InvalidInputError(f"--judged validation: {names} is calibrated on these chips")
     _log.warning("%s left out: calibrated on the chips of validation, which judge", names)
     return experiment.part(others)
+
+
+def _check_hidden(experiment: Experiment, chips: Chips) -> None:
+    for name, system in experiment.systems.items():
+        study = experiment.study_of(name)
+        seen = [band.name for band in chosen_bands(chips, study.periods, study.inputs)]
+        hidden_bands(seen, system.judged_without)
 
 
 def _check_gpus(machines: Machines) -> None:

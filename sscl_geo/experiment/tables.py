@@ -68,7 +68,9 @@ def markdown(
     parts += [f"## {metric}\n\n{_means(experiment, found, metric)}\n" for metric in told]
     if experiment.pairs:
         rows = _pairs(experiment, found, experiment.pairs)
-        parts += [f"## Paired differences, 90 % intervals\n\n{rows}\n"]
+        parts += [
+            f"## Paired differences, 90 % intervals\n\nOf NLL and ECE, less is better.\n\n{rows}\n"
+        ]
     if experiment.savings:
         rows = _pairs(experiment, found, experiment.savings, "all")
         parts += [f"## Against all labels, paired differences, 90 % intervals\n\n{rows}\n"]

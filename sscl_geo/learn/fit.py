@@ -313,6 +313,10 @@ def _optimizer(phase: Phase) -> Optimizer:
 
 def _groups(phase: Phase) -> list[dict[str, object]]:
     schedule = phase.schedule
+    names = [name for name, _ in phase.task.named_parameters()]
+    for prefix in phase.steady:
+        if not any(name.startswith(prefix) for name in names):
+            raise ValueError(f"{phase.name}: no parameter of the task is named {prefix}…")
     rates = {False: schedule.learning_rate, True: schedule.head_learning_rate}
     parts: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, False): []}
     for name, parameter in phase.task.named_parameters():

@@ -31,7 +31,7 @@ from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
 
-VERSION = 5
+VERSION = 6
 PRETEXTS = "sscl_geo.learn.pretext"
 
 

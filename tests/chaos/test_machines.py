@@ -198,14 +198,14 @@ def test_of_commands_at_once_each_ends_well_or_is_refused_and_the_cube_is_whole(
     where: str,
 ) -> None:
     rng = random.Random(5)  # noqa: S311 - moments, not secrets
-    if where == "bucket":
-        job = job._replace(words=(*job.words, "--executor", "dask"))
+    dask = job._replace(words=(*job.words, "--executor", "dask"))
     for number in range(max(1, wanted // 10)):
+        here = dask if (where == "bucket") != bool(number % 2) else job
         folder: Location = location(tmp_path) if where == "disk" else location(f"{s3}/chaos")
         out = folder / f"both-{number}.zarr"
         processes = []
         for _ in range(2):
-            processes.append(job.start(out))
+            processes.append(here.start(out))
             time.sleep(rng.uniform(0, 1))
         ended = [(process.communicate(timeout=300)[1], process) for process in processes]
         codes = [process.returncode for _, process in ended]

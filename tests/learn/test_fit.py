@@ -211,6 +211,13 @@ def test_sgd_moves_weights_by_rate_times_momentum_and_decay(steady: tuple[str, .
     assert float(task.weight.detach()) == pytest.approx(weight, rel=1e-9)
 
 
+def test_a_steady_part_that_the_task_has_not_is_refused() -> None:
+    line = Line()
+    phase = Phase("a", line, SHORT, draw, steady=("predictor.",))
+    with pytest.raises(ValueError, match=r"a: no parameter of the task is named predictor\."):
+        fit(nn.ModuleDict({"a": line}), [phase], Rank(), seed=3)
+
+
 def test_memory_that_is_too_small_is_told_with_what_to_do() -> None:
     class Hungry(nn.Module):
         def __init__(self) -> None:

@@ -56,11 +56,12 @@ def task(reduce: Literal["pixel", "mean"], *, sensors: bool = True) -> pixif.Pix
 
 
 def stored() -> dict[str, Tensor]:
-    """Return fields of 8 pixels a side, each of its own colour."""
+    """Return fields of 8 pixels a side, each of its own colour; B08 is missing from the first."""
     generator = torch.Generator().manual_seed(0)
     fields = torch.randint(10, 90, (COUNT, 5, SIDE // 8, SIDE // 8), generator=generator)
     noise = torch.randint(-3, 4, (COUNT, 5, SIDE, SIDE), generator=generator)
     images = fields.repeat_interleave(8, 2).repeat_interleave(8, 3) + noise
+    images[0, 1] = 0
     return {"r": images[:, RADAR], "o": images[:, OPTICAL]}
 
 
@@ -145,12 +146,14 @@ def test_the_loss_is_the_sum_of_what_pixels_images_and_sensors_say(
 ) -> None:
     built = task(reduce, sensors=sensors)
     images = built.encoder.normalise(stored()).values
+    absent = built.encoder.normalise(stored()).is_absent
+    assert absent.sum() == 1
     generator = torch.Generator().manual_seed(1)
     drawn = ways(generator)
     assert {tuple(way.sign) for way in drawn} == {(1, 1), (1, -1), (-1, 1)}
     moved = torch.stack([way.moved(image) for way, image in zip(drawn, images, strict=True)])
 
-    maps = [built.encoder(one) for one in (moved, images)]
+    maps = [built.encoder(one, absent) for one in (moved, images)]
     seen, still = (F.interpolate(built.pixel_head(m), (SIDE, SIDE), mode="bilinear") for m in maps)
     back = torch.stack([way.back(one) for way, one in zip(drawn, seen, strict=True)])
     expected = pixel_term([back, still], images, drawn, generator, reduce)
@@ -158,7 +161,7 @@ def test_the_loss_is_the_sum_of_what_pixels_images_and_sensors_say(
     def image_vector(one: Tensor, hidden: list[int]) -> Tensor:
         shown = one.clone()
         shown[:, hidden] = 0
-        is_absent = torch.zeros(COUNT, 5, dtype=torch.bool)
+        is_absent = absent.clone()
         is_absent[:, hidden] = True
         vectors: Tensor = built.image_head(built.encoder(shown, is_absent).mean((2, 3)))
         return vectors

@@ -125,6 +125,21 @@ def test_batch_statistics_are_those_of_windows_unless_a_head_learned_on_others(
     assert not differ(tmp_path / "large", tmp_path / "small")
 
 
+def test_a_predictor_of_a_steady_rate_learns_other_weights(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    first = tiny_study.pretexts[0]
+    weights = set()
+    for is_steady in (False, True):
+        settings = {"width": 8, "hidden": 4, "is_predictor_steady": is_steady}
+        simsiam = first.replace(name="simsiam", settings=settings)
+        study = tiny_study.replace(pretexts=(simsiam,))
+        path = tmp_path / str(is_steady)
+        bundle = pretrain(PretrainRequest(imagery=(learned.cube,), study=study), path, Ranks())
+        weights.add(bundle.weights_sha256)
+    assert len(weights) == 2
+
+
 @pytest.mark.parametrize("begins", ["random", "pretrained"])
 def test_a_linear_protocol_classifies_by_statistics_of_the_patches_that_it_draws(
     learned: Any, tiny_study: Study, tmp_path: Path, begins: str

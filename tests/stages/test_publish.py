@@ -223,7 +223,7 @@ def test_files_that_have_gone_or_changed_are_made_again(mapped: Path, tmp_path: 
     first.unlink()
     second.write_bytes(b"")
     (out / "cogs" / ".killed.partial.tif").write_bytes(b"half")
-    (out / "cogs" / ".killed.plain").write_bytes(b"half")
+    (out / "cogs" / ".killed.partial.plain.tif").write_bytes(b"half")
     assert publish(request, out, Machines()).now == 2
     assert {path: path.read_bytes() for path in before} == before
     assert not list((out / "cogs").glob(".*"))

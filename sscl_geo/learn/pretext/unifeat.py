@@ -65,6 +65,7 @@ class UniFeat(nn.Module):
             nn.Conv2d(settings.hidden, settings.dim, 1),
         )
         self._sensors = [band.name.split(":")[0] for band in encoder.spec.bands]
+        self._is_checked = False
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the loss of a batch for pairs of bands, equal on all ranks by the generator."""
@@ -77,7 +78,10 @@ class UniFeat(nn.Module):
         values, valid = bands.values[:, pair], bands.is_valid[:, pair].all(1)
         batch, _, height, width = values.shape
         chosen = torch.randperm(height * width, generator=generator)[: self.settings.locations]
-        check_alike(torch.cat([torch.tensor(pair), chosen]), values.device)
+        if not self._is_checked:
+            # Once, as it waits for the device: seeds and steps that differ do so from the first.
+            check_alike(torch.cat([torch.tensor(pair), chosen]), values.device)
+            self._is_checked = True
         flat = self.features(values).reshape(batch * 2, -1, height, width)
         embedded = self.projection(flat).flatten(2)[:, :, chosen.to(values.device)]
         by_location = embedded.reshape(batch, 2, self.settings.dim, -1).permute(1, 3, 0, 2)
