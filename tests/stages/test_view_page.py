@@ -23,7 +23,7 @@ from tests.drawn_maps import LEGEND, draw_map
 from tests.shown_maps import GRID, blobs, draw_cube, draw_map_of, noise, page, request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 NAMES = {item.value: item.name for item in LEGEND.classes}
 PAPER = (230, 228, 221)
 
