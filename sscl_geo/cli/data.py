@@ -173,14 +173,14 @@ def chips(
 def despeckle(
     chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
     out: OutOption,
-    filter: Annotated[str, typer.Option("--filter", help=f"{FILTERS}.")] = "lognlm",  # noqa: A002
+    speckle_filter: Annotated[str, typer.Option("--filter", help=f"{FILTERS}.")] = "lognlm",
     looks: Annotated[float, typer.Option(help="Equivalent number of looks.")] = 4.4,
 ) -> None:
     """Make chips whose radar has less speckle."""
     from sscl_geo.stages.despeckle import despeckle_chips
 
-    made = despeckle_chips(location(chips), location(out), filter, looks)
-    print(f"{out}: {made.spec.count} chips, radar filtered by {filter}")
+    made = despeckle_chips(location(chips), location(out), speckle_filter, looks)
+    print(f"{out}: {made.spec.count} chips, radar filtered by {speckle_filter}")
 
 
 def _legend(name: str) -> Legend:

@@ -1,4 +1,4 @@
-"""The units of an experiment: pretrain a system once, and try it with some labels and a seed."""
+"""What a unit of an experiment does: pretrain a system, or try it with some labels and a seed."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -21,15 +21,12 @@ from sscl_geo.experiment.features import (
     tensors,
     without,
 )
-from sscl_geo.experiment.matrix import Experiment
-from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.experiment.splits import subset
-from sscl_geo.frozen import Frozen
+from sscl_geo.experiment.units import CellUnit, EncoderUnit, Job, MemberUnit, Unit
 from sscl_geo.geo.legend import UNLABELLED, Legend
 from sscl_geo.io.bundle import read_weights
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.disk import Disk
-from sscl_geo.io.location import Location
 from sscl_geo.io.statistics import chosen_bands
 from sscl_geo.learn.checkpoint import load_weights
 from sscl_geo.learn.network import Encoder, Segmenter
@@ -41,108 +38,15 @@ from sscl_geo.ops.resolution import Detail, detail
 from sscl_geo.runtime.gang import Ranks
 from sscl_geo.runtime.work import Evidence
 from sscl_geo.sensors import nodata_of
+from sscl_geo.stages.calibrate import MOST_PIXELS
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
 
-ENCODERS, MODELS, PROBABILITIES = "encoders", "models", "probabilities"
 Probabilities = Float32[np.ndarray, "class y x"]
 """What a system says of a chip."""
 
 SHOWN = 16
 """Chips on which the detail of feature maps is measured."""
-
-MOST_PIXELS = 200_000
-"""Pixels that a temperature is fitted on, about as many of each chip."""
-
-
-class Job(Frozen):
-    """What all cells share.
-
-    Attributes:
-        experiment: The matrix.
-        chips: Where the chips are, for any process.
-        train: Numbers of the chips that train.
-        judged: Numbers of the chips that are judged on.
-        validation: Numbers of the chips that temperatures are fitted on.
-        out: Absolute folder of what is made.
-        gpus: Whether networks compute on a GPU.
-    """
-
-    experiment: Experiment
-    chips: Location
-    train: tuple[int, ...]
-    judged: tuple[int, ...]
-    validation: tuple[int, ...]
-    out: Path
-    gpus: bool = False
-
-    @property
-    def device(self) -> torch.device:
-        """Where networks compute."""
-        return torch.device("cuda" if self.gpus else "cpu")
-
-    def encoder(self, system: str, seed: int) -> Path | None:
-        """Return where the encoder is that a system starts from; None for one without."""
-        pretrained = self.experiment.encoder_system(system)
-        if pretrained is None:
-            return None
-        number = seed % self.experiment.encoder_seeds
-        return self.out / EncoderUnit.of(self.experiment, pretrained, number).key
-
-    def probabilities(self, unit: "CellUnit") -> Path:
-        """Return where what a member of an ensemble says is kept."""
-        return self.out / PROBABILITIES / f"{unit.key}.npy"
-
-
-class EncoderUnit(Frozen):
-    """The pretraining of a system with a seed."""
-
-    system: str
-    version: str
-    seed: int
-
-    @classmethod
-    def of(cls, experiment: Experiment, system: str, seed: int) -> "EncoderUnit":
-        """Return the unit of an experiment's system."""
-        return cls(system=system, version=experiment.encoder_version(system), seed=seed)
-
-    @property
-    def key(self) -> str:
-        """Its name, which is also that of its folder."""
-        return f"{ENCODERS}/{self.system}@{self.version}/{self.seed}"
-
-
-class CellUnit(Frozen):
-    """One system with some labelled chips and a seed."""
-
-    system: str
-    version: str
-    labels: LabelCount
-    seed: int
-
-    @classmethod
-    def of(cls, experiment: Experiment, system: str, labels: LabelCount, seed: int) -> "CellUnit":
-        """Return the unit of an experiment's system."""
-        return cls(system=system, version=experiment.version(system), labels=labels, seed=seed)
-
-    @property
-    def key(self) -> str:
-        """Its name, which is also that of its folder."""
-        return f"{MODELS}/{self.system}@{self.version}/{self.labels}/{self.seed}"
-
-
-class MemberUnit(Frozen):
-    """A cell that is computed again for an ensemble, as it was done before it was a member."""
-
-    cell: CellUnit
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return f"{PROBABILITIES}/{self.cell.key}"
-
-
-Unit = EncoderUnit | CellUnit | MemberUnit
 
 
 def run_unit(job: Job, unit: Unit) -> Evidence:

@@ -10,21 +10,14 @@ from typing import Literal
 import torch
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.experiment.cells import (
-    SHOWN,
-    CellUnit,
-    EncoderUnit,
-    Job,
-    MemberUnit,
-    Unit,
-    run_unit,
-)
+from sscl_geo.experiment.cells import SHOWN, run_unit
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
 from sscl_geo.experiment.features import hidden_bands
 from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.splits import Split, split_chips, subset
 from sscl_geo.experiment.tables import Key, markdown
+from sscl_geo.experiment.units import CellUnit, EncoderUnit, Job, MemberUnit, Unit
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.chips import Chips
 from sscl_geo.io.disk import write_whole
@@ -228,6 +221,8 @@ def _judgeable(
 
 def _check_hidden(experiment: Experiment, chips: Chips) -> None:
     for name, system in experiment.systems.items():
+        if not system.judged_without:
+            continue
         study = experiment.study_of(name)
         seen = [band.name for band in chosen_bands(chips, study.periods, study.inputs)]
         hidden_bands(seen, system.judged_without)

@@ -59,8 +59,8 @@ class System(Frozen):
         ensemble: The mean of the probabilities of other systems instead, which learned from the
             same labels with the same seed (a deep ensemble, Lakshminarayanan et al. 2017, arXiv
             1612.01474, if they are networks).
-        calibrated: Whether its probabilities are divided by a temperature that is fitted on the
-            chips of `validation`, whose labels no number of labels counts; it changes what it is
+        calibrated: Whether its logits are divided by a temperature that is fitted on the chips of
+            `validation`, whose labels no number of labels counts; it changes what it is
             sure of (NLL, ECE), and no class.
         judged_without: Sensors, or bands such as `sentinel2_l2a:B02`, that a network learned from
             and that are missing from the chips that it is judged on.

@@ -64,7 +64,8 @@ def test_every_system_is_tried_with_every_number_of_labels_and_seed(
         assert row["nll"] > 0
     tables = (done / "results.md").read_text()
     assert all(f"| {name} |" in tables for name in smoke.systems)
-    assert "| sscl - random | mIoU |" in tables
+    for metric in ("mIoU", "OA", "AA", "NLL", "ECE"):
+        assert f"| sscl - random | {metric} |" in tables
     rows = json.loads((done / "results.json").read_text())
     miou = {row["key"]: 100 * row["scores"]["miou"] for row in rows}
     saved = np.mean([miou[f"sscl/4/{seed}"] - miou[f"random/all/{seed}"] for seed in range(2)])
@@ -122,6 +123,8 @@ def test_a_band_that_the_judged_chips_lack_is_not_observed_there(
     cause = "judged_without sentinel1_grd: the network sees hls_l30:"
     with pytest.raises(InvalidInputError, match=cause):
         run_experiment(wrong, chips.path, done, Machines())
+    with pytest.raises(InvalidInputError, match="an ensemble is not calibrated"):
+        System(ensemble=("one", "other"), calibrated=True)
     with pytest.raises(InvalidInputError, match="from a network alone"):
         System(forest=ForestSpec(), judged_without=("sentinel1_grd",))
 

@@ -100,6 +100,14 @@ def test_a_part_whose_lender_is_published_has_tables() -> None:
     assert "| sscl |" not in beside
 
 
+def test_published_numbers_that_no_table_shows_are_refused() -> None:
+    letter = read_yaml(Experiment, shipped("workflows/experiments") / "dfc2020.yaml")
+    with pytest.raises(InvalidInputError, match=r"`published` of core, .* is shown by no table"):
+        letter.replace(tables=letter.tables[:4])
+    with pytest.raises(InvalidInputError, match="unknown systems nobody"):
+        letter.replace(tables=(letter.tables[0].replace(systems=("nobody",)),))
+
+
 def test_the_letter_s_tables_are_whole() -> None:
     letter = read_yaml(Experiment, shipped("workflows/experiments") / "dfc2020.yaml")
     told = [
