@@ -173,6 +173,9 @@ def _rank(rank: int, world: int, port: int, folder: str, is_summed: bool) -> Non
     # The same numbers in another order are others, and all ranks hear of it.
     with pytest.raises(RuntimeError, match="ranks drew other bands or locations"):
         check_alike(torch.tensor([1, 2] if rank else [2, 1]), weight.device)
+    given = Batch({"a": torch.randint(1, 99, (2, 2, 16, 16))}, None)
+    with pytest.raises(RuntimeError, match="ranks drew other bands or locations"):
+        _task()(given, torch.Generator().manual_seed(rank))
     dist.destroy_process_group()
 
 
