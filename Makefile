@@ -17,9 +17,9 @@ demo: $(VENV)/.demo
 	rm -rf demo-out
 	$(BIN)/sscl-geo demo --out demo-out
 
-# Two processes of one thread each, for two cores.
+# Two processes of one thread each, for two cores; the order of modules is that of tests/conftest.py.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # An hour or two; the last line but those of pytest counts what was tried, and what was lost.
 chaos: $(VENV)/.dev

@@ -42,10 +42,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inputs", default=200, help="How many damaged inputs each fuzzer tries.")
 
 
+LONGEST = (
+    *("test_training_faults", "test_places", "test_contrast", "test_run", "test_learning"),
+    *("test_map", "test_kills", "test_machines", "test_ingest", "test_letter", "test_ray_cluster"),
+)
+"""Modules that take more than half a minute."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process ends long before the other."""
-    long = {item.path for item in items if "cluster" in item.keywords}
-    items.sort(key=lambda item: item.path not in long)
+    """Begin with what takes longest, so that no process ends long before the other."""
+    turns = {name: turn for turn, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turns.get(item.path.stem, len(turns)))
 
 
 TALLY: Counter[str] = Counter()

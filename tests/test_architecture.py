@@ -19,7 +19,7 @@ NEEDS = {
     "sscl_geo.io.chipsets": ("chip_source",),
     "sscl_geo.learn.backbones": ("build",),
     "sscl_geo.learn.init": ("Settings", "settle", "name", "prepare"),
-    "sscl_geo.learn.pretext": ("IS_SHARED", "Settings", "build"),
+    "sscl_geo.learn.pretext": ("Settings", "build"),
     "sscl_geo.runtime.executors": ("execute", "worker_bytes"),
     "sscl_geo.runtime.gangs": ("run", "session"),
 }

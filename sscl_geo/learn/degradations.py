@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import Place
+from sscl_geo.learn.chance import integers, uniform
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.sensors import band_of, sensor_of
 
@@ -109,7 +110,7 @@ def degrade(
         is_absent: Bands that a sample never had; one that it has always stays.
         groups: Bands that may be dropped together, one row a group.
         spec: Strengths.
-        generator: Source of all chance, on the CPU.
+        generator: Source of all chance, on the CPU, alike on all ranks.
 
     The letter lists the damages as dropout, cutout, blur. Blur comes first here: it commutes with
     dropping whole bands, and no cut or dropped pixel takes on a blurred value.
@@ -127,10 +128,10 @@ def _dropped(
 ) -> Bool[Tensor, "batch band"]:
     batch, count = is_absent.shape
     most = max(count // 2, 1)
-    kept = torch.randint(1, most + 1, (batch, 1), generator=generator)
-    order = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)
-    chosen = torch.randint(len(groups), (batch,), generator=generator)
-    is_grouped = torch.rand(batch, 1, generator=generator) < spec.group_probability
+    kept = integers(generator, 1, most + 1, batch, 1)
+    order = uniform(generator, batch, count).argsort(1).argsort(1)
+    chosen = integers(generator, 0, len(groups), batch)
+    is_grouped = uniform(generator, batch, 1) < spec.group_probability
     is_dropped = (order < kept) | (groups[chosen] & is_grouped)
     # One band always stays: nothing can be learned from an empty image.
     last = order.masked_fill(is_absent, -1).argmax(1, keepdim=True)
@@ -143,14 +144,11 @@ def _cut(
 ) -> Bool[Tensor, "batch y x"]:
     if spec.cutouts == 0:
         return torch.zeros(batch, height, width, dtype=torch.bool)
-    shape = (batch, spec.cutouts)
     low, high = (max(int(side * min(height, width)), 1) for side in spec.cutout_side)
-    side = torch.randint(low, high + 1, shape, generator=generator)
-    top = (torch.rand(shape, generator=generator) * (height - side + 1)).long()
-    left = (torch.rand(shape, generator=generator) * (width - side + 1)).long()
-    is_used = torch.arange(spec.cutouts) < torch.randint(
-        1, spec.cutouts + 1, (batch, 1), generator=generator
-    )
+    side = integers(generator, low, high + 1, batch, spec.cutouts)
+    top = (uniform(generator, batch, spec.cutouts) * (height - side + 1)).long()
+    left = (uniform(generator, batch, spec.cutouts) * (width - side + 1)).long()
+    is_used = torch.arange(spec.cutouts) < integers(generator, 1, spec.cutouts + 1, batch, 1)
     y, x = torch.arange(height)[:, None], torch.arange(width)
     top, left, side, is_used = (t[:, :, None, None] for t in (top, left, side, is_used))
     inside = (y >= top) & (y < top + side) & (x >= left) & (x < left + side)
@@ -163,8 +161,8 @@ def blurred(
     """Return images of which some are blurred, each with its own strength, all bands alike."""
     batch, count, height, width = bands.shape
     low, high = spec.sigma
-    sigma = low + (high - low) * torch.rand(batch, generator=generator)
-    is_blurred = torch.rand(batch, generator=generator) < spec.probability
+    sigma = low + (high - low) * uniform(generator, batch)
+    is_blurred = uniform(generator, batch) < spec.probability
     reach = torch.arange(spec.kernel) - spec.kernel // 2
     kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(bands)

@@ -60,12 +60,12 @@ class Phase(NamedTuple):
 
     Attributes:
         name: Its name in the history.
-        task: Module whose call on `(batch, generator)` gives the loss.
+        task: Module whose call on `(batch, generator)` gives the loss; the generator
+            of a step is alike on all ranks.
         schedule: How long and how fast.
         draw: Returns this rank's batch of a step.
         heads: Prefixes of the parameters that learn with the head's rate.
         steady: Prefixes of the parameters whose rate, once warmed up, does not decay.
-        is_shared: Whether all ranks draw alike in the task, as a loss over all of them needs.
         after_step: Called after each optimiser step.
         finish: Called once on the weights that are kept, before the last checkpoint; every rank
             must find the same.
@@ -78,7 +78,6 @@ class Phase(NamedTuple):
     draw: Callable[[int], Batch]
     heads: tuple[str, ...] = ()
     steady: tuple[str, ...] = ()
-    is_shared: bool = False
     after_step: Callable[[], None] | None = None
     finish: Callable[[], None] | None = None
     validation: Validation | None = None
@@ -256,7 +255,6 @@ def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
     """Return an epoch's mean loss over all ranks, and how many seconds it waited for batches."""
     phase, schedule = run.phase, run.phase.schedule
     total, waited = torch.zeros((), device=run.rank.device), 0.0
-    rank = 0 if phase.is_shared else run.rank.rank
     steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
     # The next batches are drawn while this one is learned from.
     with ThreadPoolExecutor(1) as drawing:
@@ -267,7 +265,7 @@ def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
             waited += time.perf_counter() - asked
             if step + AHEAD in steps:
                 coming.append(drawing.submit(phase.draw, step + AHEAD))
-            total += _step(run, learner, batch, _generator(run.seed, run.number, step, rank))
+            total += _step(run, learner, batch, _generator(run.seed, run.number, step))
             if phase.after_step is not None:
                 phase.after_step()
     return float(total_over_ranks(total)) / (schedule.steps * run.rank.world), waited

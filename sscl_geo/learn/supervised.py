@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import IGNORED, Batch
+from sscl_geo.learn.chance import normal, uniform
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.gather import share_of_ranks
 from sscl_geo.learn.inputs import Normalised
@@ -239,7 +240,7 @@ class Finetune(nn.Module):
         values, spec = view.values, self.settings.jitter
 
         def draw(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(values)
+            return normal(generator, *shape).to(values)
 
         batch, count, height, width = values.shape
         jittered = values * (1 + spec.gain * draw(batch, count, 1, 1))
@@ -253,8 +254,8 @@ class Finetune(nn.Module):
         if not (spec.sensor or spec.band):
             return view
         batch, bands = view.is_absent.shape
-        by_sensor = torch.rand(batch, len(sensors), generator=generator) < spec.sensor
-        by_band = torch.rand(batch, bands, generator=generator) < spec.band
+        by_sensor = uniform(generator, batch, len(sensors)) < spec.sensor
+        by_band = uniform(generator, batch, bands) < spec.band
         hidden = (by_sensor.float() @ sensors.float().cpu()).bool() | by_band
         hidden = hidden.to(view.values.device)
         # A sample from which everything would be withheld keeps what it has.

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sscl_geo.learn.chance import integers, uniform
 from sscl_geo.learn.degradations import BlurSpec, blurred
 
 
@@ -34,13 +35,13 @@ def drawn_view(
         images: Normalised images.
         smallest: Smallest share of an image's area that a crop takes.
         blur: Chance and strength of the blur.
-        generator: Source of all chance, on the CPU.
+        generator: Source of all chance, on the CPU, alike on all ranks.
     """
     batch = len(images)
-    side = (smallest + (1 - smallest) * torch.rand(batch, generator=generator)).sqrt()
-    middle = (2 * torch.rand(batch, 2, generator=generator) - 1) * (1 - side[:, None])
-    turns = torch.randint(4, (batch,), generator=generator) * (torch.pi / 2)
-    flip = 1 - 2 * torch.randint(2, (batch,), generator=generator)
+    side = (smallest + (1 - smallest) * uniform(generator, batch)).sqrt()
+    middle = (2 * uniform(generator, batch, 2) - 1) * (1 - side[:, None])
+    turns = integers(generator, 0, 4, batch) * (torch.pi / 2)
+    flip = 1 - 2 * integers(generator, 0, 2, batch)
     to_image = torch.zeros(batch, 3, 3)
     cosine, sine = turns.cos().round(), turns.sin().round()
     to_image[:, 0, 0], to_image[:, 0, 1] = side * cosine * flip, -side * sine

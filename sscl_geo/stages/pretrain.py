@@ -127,7 +127,6 @@ def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> 
             task=task,
             schedule=schedule,
             steady=getattr(task, "steady", ()),
-            is_shared=plugins.find(PRETEXTS, pretext.name).IS_SHARED,
             draw=partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device),
             finish=measure if number + 1 == len(tasks) else None,
         )

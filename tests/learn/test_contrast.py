@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from sscl_geo import plugins
@@ -27,9 +27,9 @@ from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
 from sscl_geo.learn.fit import Rank
 from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.network import Encoder, Segmenter
-from sscl_geo.learn.pretext import unifeat
+from sscl_geo.learn.pretext import core, simsiam, unifeat
 from sscl_geo.learn.spec import BackboneSpec, FeatureSpec, NetworkSpec
-from sscl_geo.learn.supervised import Finetune, FinetuneSettings, LossSpec
+from sscl_geo.learn.supervised import Finetune, FinetuneSettings, JitterSpec, LossSpec, WithholdSpec
 from sscl_geo.runtime.gang import Ranks
 
 # Ray's workers cannot import this file, so its functions travel whole.
@@ -220,10 +220,24 @@ def _task() -> unifeat.UniFeat:
     return unifeat.build(Encoder(_spec()), unifeat.Settings(dim=8, locations=64)).eval()
 
 
-def _finetune() -> Finetune:
-    """Finetuning with weighted classes, with the statistics of no batch."""
+def _core() -> nn.Module:
     torch.manual_seed(0)
-    settings = FinetuneSettings(loss=LossSpec(frequency=0.5))
+    return core.build(Encoder(_spec()), core.Settings()).eval()
+
+
+def _simsiam() -> nn.Module:
+    torch.manual_seed(0)
+    return simsiam.build(Encoder(_spec()), simsiam.Settings(width=8, hidden=4)).eval()
+
+
+def _finetune() -> Finetune:
+    """Finetuning with weighted classes and all chance, with the statistics of no batch."""
+    torch.manual_seed(0)
+    settings = FinetuneSettings(
+        loss=LossSpec(frequency=0.5),
+        jitter=JitterSpec(gain=0.2, shift=0.2, noise=0.2),
+        withhold=WithholdSpec(band=0.3),
+    )
     return Finetune(Segmenter(_spec(), 3), settings, torch.tensor([0.6, 0.3, 0.1])).eval()
 
 
@@ -238,9 +252,10 @@ def _learn_once(rank: Rank) -> None:
     labels[:4, 3, 3] = 0
     labels[4:] = torch.randint(0, 3, (4, 16, 16), generator=torch.Generator().manual_seed(6))
     gradients = {}
-    for name, task in (("unifeat", _task()), ("finetune", _finetune())):
+    tasks = {"unifeat": _task(), "core": _core(), "simsiam": _simsiam(), "finetune": _finetune()}
+    for name, task in tasks.items():
         wrapped = rank.wrap(task)  # must live until the gradients are averaged
-        given = Batch({"a": stored[mine]}, None if name == "unifeat" else labels[mine])
+        given = Batch({"a": stored[mine]}, labels[mine] if name == "finetune" else None)
         torch.autograd.backward(wrapped(given, torch.Generator().manual_seed(5)))
         parts = [p.grad.flatten() for p in task.parameters() if p.grad is not None]
         gradients[name] = torch.cat(parts)

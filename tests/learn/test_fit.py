@@ -170,21 +170,18 @@ class Seeds(nn.Module):
         return kept.sum()
 
 
-@pytest.mark.parametrize("is_shared", [True, False])
-def test_ranks_draw_the_same_in_a_loss_over_all_of_them_and_their_own_in_others(
-    *, is_shared: bool
-) -> None:
+def test_every_step_has_a_generator_of_its_own_that_all_ranks_share() -> None:
     seen = []
     for number in (0, 1):
         torch.manual_seed(number)
         task = Seeds()
-        phase = Phase("a", task, SHORT, draw, is_shared=is_shared)
+        phase = Phase("a", task, SHORT, draw)
         fit(nn.ModuleDict({"a": task}), [phase], Rank(rank=number, world=2), seed=3)
         seen.append(task.seen)
     seeds, others = ([seed for seed, _ in one] for one in seen)
     assert len({*seeds}) == SHORT.total
-    assert (seeds == others) is is_shared
-    # Dropout is of a rank's own samples in either.
+    assert seeds == others
+    # Dropout is of a rank's own samples.
     assert [kept for _, kept in seen[0]] != [kept for _, kept in seen[1]]
 
 

@@ -10,9 +10,6 @@ from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.gather import share_of_ranks
 from sscl_geo.learn.network import Encoder, PixelHead
 
-IS_SHARED = False
-"""Each rank damages its own samples."""
-
 
 class Settings(Frozen):
     """Strengths of CoRe.

@@ -18,13 +18,11 @@ from torch.nn import functional as F
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
+from sscl_geo.learn.chance import integers, uniform
 from sscl_geo.learn.debiased import DebiasedSpec, debiased_loss
 from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.views import View, on_the_image
-
-IS_SHARED = False
-"""Each rank draws pixels of its own samples."""
 
 SCALE, SIGMA, SMALLEST = 200, 0.5, 30
 TRANSLATION = 0.2
@@ -119,7 +117,7 @@ class PixIF(nn.Module):
         ]
         back, covers = on_the_image(raised[0], view)
         segments = _segments(images[:, self._visible]).to(images.device)
-        places = torch.randint(segments.numel(), (self.settings.draws,), generator=generator)
+        places = integers(generator, 0, segments.numel(), self.settings.draws)
         places = places.to(images.device)
         places = places[covers.flatten()[places]]
         ids = segments.flatten()[places]
@@ -138,10 +136,10 @@ def _moved(images: Float[Tensor, "batch band y x"], generator: torch.Generator) 
     """Return images flipped in one direction half of the time, and moved."""
     batch = len(images)
     to_image = torch.eye(3).repeat(batch, 1, 1)
-    axis = torch.randint(2, (batch,), generator=generator)
-    is_flipped = torch.rand(batch, generator=generator) < 0.5  # noqa: PLR2004 - half
+    axis = integers(generator, 0, 2, batch)
+    is_flipped = uniform(generator, batch) < 0.5  # noqa: PLR2004 - half
     to_image[torch.arange(batch), axis, axis] = 1 - 2 * is_flipped.float()
-    to_image[:, :2, 2] = 2 * TRANSLATION * (2 * torch.rand(batch, 2, generator=generator) - 1)
+    to_image[:, :2, 2] = 2 * TRANSLATION * (2 * uniform(generator, batch, 2) - 1)
     to_image = to_image.to(images.device)
     grid = F.affine_grid(to_image[:, :2], list(images.shape), align_corners=False)
     moved = F.grid_sample(

@@ -21,9 +21,6 @@ from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.views import drawn_view, on_the_image
 
-IS_SHARED = False
-"""Each rank draws views of its own samples."""
-
 
 class Settings(Frozen):
     """Strengths of SimSiam.

@@ -13,9 +13,6 @@ from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.inputs import Normalised
 from sscl_geo.learn.network import Encoder
 
-IS_SHARED = True
-"""The loss reaches over all ranks, which must draw the same pair and locations."""
-
 
 class Settings(Frozen):
     """Strengths of UniFeat.
