@@ -87,7 +87,7 @@ class Alone(NamedTuple):
         """Return None: there is no checkpoint."""
         return None
 
-    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+    def report(self, metrics: Metrics, checkpoint: Callable[[], bytes]) -> None:
         """Keep nothing."""
 
 

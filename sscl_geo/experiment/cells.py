@@ -70,7 +70,7 @@ def _pretrained(job: Job, unit: EncoderUnit) -> Evidence:
         imagery=(Selection(path=job.chips, samples=job.train),),
         study=job.experiment.study_of(unit.system, unit.seed),
     )
-    bundle = pretrain(request, job.out / unit.key, Ranks(gpus=job.gpus))
+    bundle = pretrain(request, job.out / unit.key, Ranks(gpus=job.gpus), job.cache)
     found = _detail(job, job.out / unit.key)
     return {
         "weights": bundle.weights_sha256,
@@ -88,7 +88,13 @@ def _detail(job: Job, path: Path) -> Detail:
         detail(encode(arrays), image_of(arrays, encoder))
         for arrays, _ in _chips(job, job.judged[:SHOWN], names)
     ]
-    gradient, frequency = np.mean(shown, axis=0).tolist()
+    found = [one for one in shown if one is not None]
+    if not found:
+        raise InvalidInputError(
+            f"{job.chips}: the first {SHOWN} chips that judge show nothing to {path.name}; choose "
+            "other places"
+        )
+    gradient, frequency = np.mean(found, axis=0).tolist()
     return Detail(gradient, frequency)
 
 
@@ -211,7 +217,7 @@ def _by_network(
         # As an encoder's: no system sees better scaled bands than another.
         statistics=everything,
     )
-    bundle = finetune(request, out, Ranks(gpus=job.gpus))
+    bundle = finetune(request, out, Ranks(gpus=job.gpus), job.cache)
     segmenter = Segmenter(NetworkSpec.model_validate(bundle.network), len(_legend(job).classes))
     load_weights(segmenter, read_weights(out, bundle), str(out))
     hidden = job.experiment.systems[unit.system].judged_without

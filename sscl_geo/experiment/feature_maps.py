@@ -64,8 +64,11 @@ def panels(chips: Chips, encoders: Sequence[tuple[str, Path]]) -> list[Panel]:
         mine, _ = next(chips.read([band.name for band in encoder.spec.bands]))
         features, image = encoded(mine, encoder, None), image_of(mine, encoder)
         found = detail(features, image)
-        title = f"{name}\ngradient {found.gradient:.2f}, frequency {found.frequency:.2f}"
-        shown.append(Panel(title, colour_of(principal(features), principal(image)[0])))
+        title = name
+        if found is not None:
+            title += f"\ngradient {found.gradient:.2f}, frequency {found.frequency:.2f}"
+        like = [*principal(image), *image][0]
+        shown.append(Panel(title, colour_of(principal(features), like)))
     return shown
 
 

@@ -1,5 +1,6 @@
 """An experiment: a matrix of systems, numbers of labels and seeds, as a YAML file says it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.study import Study
 from sscl_geo.stages.finetune import VERSION as FINETUNE_VERSION
 from sscl_geo.stages.pretrain import VERSION as PRETRAIN_VERSION
+
+NAME = r"\w[\w.-]*"
+"""What the name of a system looks like."""
 
 DRAWS = 1000
 """Seeds of one draw of a system are this far from those of the next."""
@@ -33,7 +37,7 @@ class Experiment(Frozen):
         tables: Tables of others that it does again, beside what they report.
         pairs: Pairs of systems, `[ours, other]`, that are compared seed by seed.
         savings: Pairs of systems of which ours, with some labels, is compared seed by seed with the
-            other with all labels.
+            other with the last of its numbers of labels.
     """
 
     title: str
@@ -46,6 +50,18 @@ class Experiment(Frozen):
     tables: tuple[TableSpec, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     savings: tuple[tuple[str, str], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Experiment":
+        bad = [name for name in self.systems if not re.fullmatch(NAME, name)]
+        if bad:
+            raise InvalidInputError(
+                f"system {bad[0]!r}: folders have its name; take letters, digits, _, - and ."
+            )
+        for counts in (self.labels, *(system.labels or () for system in self.systems.values())):
+            if len({*counts}) < len(counts):
+                raise InvalidInputError(f"labels {', '.join(map(str, counts))}: name each once")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> "Experiment":
@@ -97,10 +113,8 @@ class Experiment(Frozen):
     @model_validator(mode="after")
     def _check_savings(self) -> "Experiment":
         for _, other in self.savings:
-            if "all" not in self.labels_of(other):
-                raise InvalidInputError(
-                    f"savings: {other} is not tried with all labels; add `all` to its labels"
-                )
+            if not self.labels_of(other):
+                raise InvalidInputError(f"savings: {other} is tried with no labels; name some")
         return self
 
     def _check_ensemble(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,8 @@ def run_experiment(
     """
     _check_gpus(machines)
     opened = Chips.open(chips)
+    if opened.spec.legend is None:
+        raise InvalidInputError(f"{chips}: these chips have no labels to learn from and judge by")
     split = split_chips(opened.chips, experiment.split)
     numbers = split.test if judged == "test" else split.validation
     if not numbers:
@@ -99,6 +102,13 @@ def run_experiment(
         out=out.resolve(),
         gpus=machines.gpus,
     )
+    summary = _all_units(job, machines)
+    shutil.rmtree(job.cache, ignore_errors=True)
+    return summary
+
+
+def _all_units(job: Job, machines: Machines) -> Summary:
+    experiment = job.experiment
     _run(job, encoders(experiment), machines, "pretrain")
     units = cells(experiment)
     learned = [unit for unit in units if not experiment.systems[unit.system].ensemble]

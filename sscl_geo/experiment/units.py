@@ -8,6 +8,7 @@ from sscl_geo.experiment.matrix import Experiment
 from sscl_geo.experiment.spec import LabelCount
 from sscl_geo.frozen import Frozen
 from sscl_geo.io.location import Location
+from sscl_geo.runtime.gang import CACHE
 
 ENCODERS, MODELS, PROBABILITIES = "encoders", "models", "probabilities"
 
@@ -45,6 +46,11 @@ class Job(Frozen):
             return None
         number = seed % self.experiment.encoder_seeds
         return self.out / EncoderUnit.of(self.experiment, pretrained, number).key
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded chips are until all cells are done, for all of them."""
+        return self.out / CACHE
 
     def probabilities(self, unit: "CellUnit") -> Path:
         """Return where what a member of an ensemble says is kept."""

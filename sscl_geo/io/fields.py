@@ -1,5 +1,6 @@
 """Cubes and chips decoded into memory-mapped arrays, so that epochs read no codec."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from sscl_geo.io.location import AnyLocation, location
 from sscl_geo.io.plan import read_plan
 from sscl_geo.ops.observation import is_observed
 from sscl_geo.sensors import nodata_of
+
+_log = logging.getLogger(__name__)
 
 ROWS = 2048
 """Rows and columns at 10 m that are decoded at a time."""
@@ -115,6 +118,22 @@ def check_stored_alike(imagery: Imagery, bands: Sequence[BandInput]) -> None:
 def mapped_gsd(imagery: Imagery) -> int:
     """Return the ground sampling distance in metres of the pixels that are mapped."""
     return imagery.spec.gsd if isinstance(imagery, Chips) else GSD
+
+
+def warn_of_small(imageries: Sequence[Imagery], patch: int) -> None:
+    """Say which areas no patch of so many pixels fits into: nothing is learned from them."""
+    for one in imageries:
+        shapes = (
+            {"chips": (one.spec.side, one.spec.side)}
+            if isinstance(one, Chips)
+            else {f"zone {grid.zone}": grid.shape for grid in one.spec.grids}
+        )
+        small = [name for name, shape in shapes.items() if min(shape) < patch]
+        if small:
+            _log.warning(
+                "%s: %s smaller than a patch of %d px teach nothing; take a smaller patch",
+                *(one.path, ", ".join(small), patch),
+            )
 
 
 def decoded(imagery: Imagery, places: Places, cache: Path) -> Iterator[Decoded]:
@@ -216,23 +235,26 @@ def _seen(
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:
     arrays = {key: _mapped_chips(chips, key, indices, folder) for key, indices in places.items()}
-    for number in chips.samples:
-        yield Decoded(str(number), 0, {key: array[number] for key, array in arrays.items()})
+    for row, number in enumerate(chips.samples):
+        yield Decoded(str(number), 0, {key: array[row] for key, array in arrays.items()})
 
 
 def _mapped_chips(
     chips: Chips, key: str, indices: list[int], folder: Path
 ) -> Shaped[np.ndarray, "sample band y x"]:
-    """Return some bands of an array of all chips, decoded once."""
-    stored = chips.store.array(key)
+    """Return some bands of an array of the chips that are meant, decoded once."""
+    stored, samples = chips.store.array(key), np.array(chips.samples)
     step = (stored.shards or stored.chunks)[0]
 
     def fill(out: np.ndarray) -> None:
-        for first in range(0, stored.shape[0], step):
-            out[first : first + step] = np.asarray(stored[first : first + step])[:, indices]
+        for number in np.unique(samples // step).tolist():
+            (rows,) = np.nonzero(samples // step == number)
+            together = np.asarray(stored[number * step : (number + 1) * step])
+            out[rows] = together[samples[rows] - number * step][:, indices]
 
-    shape = (stored.shape[0], len(indices), *stored.shape[2:])
-    return _cached(_cache_file(folder, key, indices), stored.dtype, shape, fill)
+    shape = (len(samples), len(indices), *stored.shape[2:])
+    path = _cache_file(folder / digest([*chips.samples])[:16], key, indices)
+    return _cached(path, stored.dtype, shape, fill)
 
 
 def _mapped(

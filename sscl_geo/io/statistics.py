@@ -41,8 +41,30 @@ def measured_inputs(
             for band in bands:
                 plane = piece.arrays[band.place.key][places[band.place.key].index(band.index)]
                 totals[band.name] += _moments(plane, sensor_of(band.name), reflectance)
+    for band in bands:
+        if totals[band.name].samples == 0:
+            raise InvalidInputError(
+                f"band {band.name} has no observation anywhere; leave it out of the study's "
+                "`inputs`, or ingest a longer time"
+            )
+    entering = unmeasured_inputs(imageries[0], periods, inputs, reflectance)
     return tuple(
-        _input(band, gsd(imageries[0], band), totals[band.name], reflectance) for band in bands
+        band.replace(mean=totals[band.name].mean, spread=totals[band.name].spread)
+        for band in entering
+    )
+
+
+def unmeasured_inputs(
+    imagery: Imagery, periods: int, inputs: Sequence[str], reflectance: ReflectanceScale
+) -> tuple[BandInput, ...]:
+    """Return bands of a sample with a mean of 0 and a spread of 1, which nobody measured.
+
+    Raises:
+        InvalidInputError: A band or sensor is absent.
+    """
+    return tuple(
+        _input(band, gsd(imagery, band), reflectance)
+        for band in chosen_bands(imagery, periods, inputs)
     )
 
 
@@ -79,12 +101,7 @@ def _moments(plane: np.ndarray, sensor: Sensor, reflectance: ReflectanceScale) -
     return total
 
 
-def _input(band: BandSource, gsd: int, total: Moments, reflectance: ReflectanceScale) -> BandInput:
-    if total.samples == 0:
-        raise InvalidInputError(
-            f"band {band.name} has no observation anywhere; leave it out of the study's "
-            "`inputs`, or ingest a longer time"
-        )
+def _input(band: BandSource, gsd: int, reflectance: ReflectanceScale) -> BandInput:
     sensor = sensor_of(band.name)
     low, high = limits(sensor)
     return BandInput(
@@ -95,6 +112,6 @@ def _input(band: BandSource, gsd: int, total: Moments, reflectance: ReflectanceS
         low=low,
         high=high,
         log_offset=log_offset(sensor, reflectance),
-        mean=total.mean,
-        spread=total.spread,
+        mean=0,
+        spread=1,
     )

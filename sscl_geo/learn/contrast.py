@@ -78,6 +78,18 @@ def contrastive_loss(
     return torch.stack(totals).sum() * world_size() / count
 
 
+def negatives(
+    is_valid: Bool[Tensor, "location sample"], spec: ContrastSpec
+) -> Float[Tensor, " location"]:
+    """Return how many embeddings of all ranks push an anchor of each location, 0 without anchors.
+
+    A loss less the logarithm of their number compares between batches, and numbers of ranks.
+    """
+    at_location = total_over_ranks(is_valid.sum(1).float())
+    keys = _with_followers(at_location[:, None], spec.spatial).sum(1)
+    return torch.where(at_location > 1, 2 * (keys - 1), 0.0)
+
+
 def _with_followers(part: Tensor, count: int) -> Tensor:
     """Append to each location's samples those of so many that follow it, the first after the last.
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +20,7 @@ from sscl_geo.errors import TrainingError
 from sscl_geo.learn.batches import Batch, parts_of
 from sscl_geo.learn.checkpoint import State, from_bytes, to_bytes
 from sscl_geo.learn.gather import total_over_ranks
+from sscl_geo.learn.monitor import Measures
 from sscl_geo.learn.schedule import Schedule
 from sscl_geo.learn.stopping import Best, Validation
 from sscl_geo.learn.tuning import computes_bfloat16
@@ -51,8 +53,8 @@ class Rank(Protocol):
     def restore(self) -> bytes | None:
         """Return the last checkpoint, or None at the first start."""
 
-    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
-        """Keep a checkpoint; every rank calls it after every epoch."""
+    def report(self, metrics: Metrics, checkpoint: Callable[[], bytes]) -> None:
+        """Keep a checkpoint, which one rank makes; every rank calls it after every epoch."""
 
 
 class Phase(NamedTuple):
@@ -66,6 +68,7 @@ class Phase(NamedTuple):
         draw: Returns this rank's batch of a step.
         heads: Prefixes of the parameters that learn with the head's rate.
         steady: Prefixes of the parameters whose rate, once warmed up, does not decay.
+        measured: Returns what the task measured in its last step besides the loss.
         after_step: Called after each optimiser step.
         finish: Called once on the weights that are kept, before the last checkpoint; every rank
             must find the same.
@@ -78,6 +81,7 @@ class Phase(NamedTuple):
     draw: Callable[[int], Batch]
     heads: tuple[str, ...] = ()
     steady: tuple[str, ...] = ()
+    measured: Callable[[], Measures] = Measures
     after_step: Callable[[], None] | None = None
     finish: Callable[[], None] | None = None
     validation: Validation | None = None
@@ -191,7 +195,8 @@ def _fit_phase(run: _Run, first: int, saved: State | None) -> None:
         run.history.append(metrics)
         if is_last and phase.finish is not None:
             phase.finish()
-        run.rank.report(metrics, _checkpoint(run, learner, best, None if is_last else epoch + 1))
+        following = None if is_last else epoch + 1
+        run.rank.report(metrics, partial(_checkpoint, run, learner, best, following))
         if is_last:
             return
 
@@ -238,7 +243,7 @@ def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
     schedule, started = run.phase.schedule, time.perf_counter()
     learner.task.train()
     torch.manual_seed(_seed(run.seed, run.number, epoch, run.rank.rank))
-    loss, waited = _steps(run, learner, epoch)
+    loss, waited, measures = _steps(run, learner, epoch)
     _check_finite(run, "loss", epoch, loss)
     seconds = time.perf_counter() - started
     return {
@@ -248,13 +253,14 @@ def _epoch(run: _Run, learner: _Learner, epoch: int) -> Metrics:
         "patches_per_second": schedule.steps * schedule.batch / seconds,
         "data_wait": waited / seconds,
         "memory_mb": _memory_mb(run.rank.device),
+        **measures.means(),
     }
 
 
-def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
-    """Return an epoch's mean loss over all ranks, and how many seconds it waited for batches."""
+def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float, Measures]:
+    """Return an epoch's mean loss over all ranks, the seconds it waited, and what was measured."""
     phase, schedule = run.phase, run.phase.schedule
-    total, waited = torch.zeros((), device=run.rank.device), 0.0
+    total, waited, measures = torch.zeros((), device=run.rank.device), 0.0, Measures()
     steps = range(epoch * schedule.steps, (epoch + 1) * schedule.steps)
     # The next batches are drawn while this one is learned from.
     with ThreadPoolExecutor(1) as drawing:
@@ -266,9 +272,11 @@ def _steps(run: _Run, learner: _Learner, epoch: int) -> tuple[float, float]:
             if step + AHEAD in steps:
                 coming.append(drawing.submit(phase.draw, step + AHEAD))
             total += _step(run, learner, batch, _generator(run.seed, run.number, step))
+            measures = measures.plus(phase.measured())
             if phase.after_step is not None:
                 phase.after_step()
-    return float(total_over_ranks(total)) / (schedule.steps * run.rank.world), waited
+    loss = float(total_over_ranks(total)) / (schedule.steps * run.rank.world)
+    return loss, waited, measures
 
 
 def _step(run: _Run, learner: _Learner, batch: Batch, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import IGNORED, Batch
-from sscl_geo.learn.chance import normal, uniform
+from sscl_geo.learn.chance import normal, own, uniform
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.gather import share_of_ranks
 from sscl_geo.learn.inputs import Normalised
@@ -239,14 +239,12 @@ class Finetune(nn.Module):
     ) -> Float[Tensor, "batch band y x"]:
         values, spec = view.values, self.settings.jitter
 
-        def draw(*shape: int) -> Tensor:
-            return normal(generator, *shape).to(values)
-
-        batch, count, height, width = values.shape
-        jittered = values * (1 + spec.gain * draw(batch, count, 1, 1))
-        jittered = jittered + spec.shift * draw(batch, count, 1, 1)
+        shape = (*values.shape[:2], 1, 1)
+        jittered = values * (1 + spec.gain * normal(generator, *shape).to(values))
+        jittered = jittered + spec.shift * normal(generator, *shape).to(values)
         if spec.noise:
-            jittered = jittered + spec.noise * draw(batch, count, height, width)
+            noise = torch.randn(values.shape, generator=own(generator))
+            jittered = jittered + spec.noise * noise.to(values)
         return torch.where(view.is_valid, jittered, 0.0)
 
     def _withheld(self, view: "_View", generator: torch.Generator) -> "_View":

@@ -25,11 +25,13 @@ class Detail(NamedTuple):
 
 def detail(
     features: Float32[np.ndarray, "plane y x"], image: Float32[np.ndarray, "band y x"]
-) -> Detail:
-    """Return the detail of features relative to the image; both have the image's size."""
+) -> Detail | None:
+    """Return the detail of features relative to the image, of equal size; None if that has none."""
     pairs = [(_gradient(one), _frequency(one)) for one in map(principal, (features, image))]
     (gradient, frequency), (of_image, frequency_of_image) = pairs
-    return Detail(gradient / max(of_image, 1e-12), frequency / max(frequency_of_image, 1e-12))
+    if not (of_image and frequency_of_image):
+        return None
+    return Detail(gradient / of_image, frequency / frequency_of_image)
 
 
 def principal(planes: Float32[np.ndarray, "plane y x"]) -> Float32[np.ndarray, "component y x"]:

@@ -1,14 +1,20 @@
 """Training jobs: what a gang of ranks needs to know, and what all gangs leave on the disk."""
 
+import fcntl
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tensorboardX import SummaryWriter
 
+from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.frozen import Frozen
+
+_log = logging.getLogger(__name__)
 
 GANGS = "sscl_geo.runtime.gangs"
 """Where the gang plugins are."""
@@ -53,6 +59,15 @@ class Ranks(Frozen):
     recomputes: bool = False
     compiles: bool = False
 
+    @model_validator(mode="after")
+    def _check(self) -> "Ranks":
+        if self.address is not None and not self.ranks:
+            raise InvalidInputError(
+                f"--ray {self.address}: without --ranks, training stays in this process; say how "
+                "many train there"
+            )
+        return self
+
     @property
     def gang(self) -> str:
         """Name of the gang plugin."""
@@ -60,9 +75,9 @@ class Ranks(Frozen):
 
 
 def told(metrics: Metrics) -> str:
-    """Return metrics as one line."""
-    shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
-    return "  ".join(shown)
+    """Return metrics as one line, without those of bands and monitors, whose names have a `/`."""
+    shown = [(name, value) for name, value in metrics.items() if "/" not in name]
+    return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown)
 
 
 class Board:
@@ -90,6 +105,31 @@ class Board:
         """End the writer's threads."""
         if self._writer is not None:
             self._writer.close()
+
+
+@contextmanager
+def running(out: Path) -> Iterator[None]:
+    """Hold the folder of a bundle, so that no other process trains in it; a killed one lets go.
+
+    Disks without locks hold nothing.
+
+    Raises:
+        PlanConflictError: Another process trains there.
+    """
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PlanConflictError(
+            f"{out}: the same command trains there already; wait for it, or take another --out"
+        ) from None
+    except OSError as error:
+        _log.debug("%s cannot be locked: %s", out, error)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def clear_run(out: Path) -> None:

@@ -56,6 +56,10 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
     prepare_inference(network, "cpu")
     bands = spec.bands
     source, known_labels = opened(imagery), [labels] if labels else []
+    if labels and isinstance(source, Chips):
+        raise InvalidInputError(
+            f"--labels {labels}: the chips of {imagery.path} bring their own; leave it out"
+        )
     if {*taught([source], known_labels)} & taught_of(bundle.training):
         _log.warning(
             "%s taught %s, which is surer of it than of other ground: give labels of other places, "
@@ -65,7 +69,7 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
         )
     check_stored_alike(source, bands)
     told = source.spec.legend if isinstance(source, Chips) else _legend(labels)
-    if told is not None and told != bundle.legend:
+    if told is not None and not told.is_like(bundle.legend):
         raise InvalidInputError(
             f"{labels or imagery.path} has another legend than {model}; make labels with that one"
         )

@@ -14,22 +14,31 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.chips import Selection
-from sscl_geo.io.fields import Imagery, absolute, decoded, identities, mapped_gsd, opened
+from sscl_geo.io.fields import (
+    Imagery,
+    absolute,
+    decoded,
+    identities,
+    mapped_gsd,
+    opened,
+    warn_of_small,
+)
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
-from sscl_geo.io.statistics import chosen_bands, measured_inputs
+from sscl_geo.io.statistics import chosen_bands, measured_inputs, unmeasured_inputs
 from sscl_geo.learn.batches import Field
 from sscl_geo.learn.checkpoint import State, from_bytes, weights_below
 from sscl_geo.learn.fit import Phase, Rank, fit
 from sscl_geo.learn.init import initialise, named, settled
 from sscl_geo.learn.measuring import measure_statistics, windows
+from sscl_geo.learn.monitor import Measures
 from sscl_geo.learn.network import Encoder
 from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import PretextStudy, Study
 from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
+from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run, running
 
 VERSION = 6
 PRETEXTS = "sscl_geo.learn.pretext"
@@ -56,13 +65,16 @@ class _Job(Frozen):
     ranks: Ranks
 
 
-def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
+def pretrain(
+    request: PretrainRequest, out: Path, ranks: Ranks, cache: Path | None = None
+) -> Bundle:
     """Train an encoder on cubes or chips and write its bundle; the same command resumes.
 
     Args:
         request: What to learn from.
         out: Folder of the bundle.
         ranks: Where to train.
+        cache: Folder of decoded imagery that others share; one of the run's own if None.
 
     Raises:
         InvalidInputError: A cube or number does not fit, or something else stands at `out`.
@@ -72,7 +84,6 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
     study = settled(request.study)
     request = request.replace(study=study)
     checked_lattice(study.window, study.halo)
-    _check(study, ranks)
     sources = [opened(selection) for selection in request.imagery]
     names = [band.name for band in chosen_bands(sources[0], study.periods, study.inputs)]
     for source in sources:
@@ -82,34 +93,42 @@ def pretrain(request: PretrainRequest, out: Path, ranks: Ranks) -> Bundle:
                 f"{source.path}: chips and cubes do not mix; give what is of the kind of "
                 f"{sources[0].path}"
             )
+    _check(study, sources[0], ranks)
     began = begin(out, _plan(sources, study))
     if began and (out / CARD).exists():
         clear_run(out)
         return read_card(out)
-    cache = out.resolve() / CACHE
-    bands = measured_inputs(sources, study.periods, study.inputs, cache, study.reflectance)
-    job = _Job(
-        request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
-        network=study.network(bands, mapped_gsd(sources[0])),
-        cache=cache,
-        ranks=ranks,
-    )
-    gang = plugins.find(GANGS, ranks.gang)
-    state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
-    bundle = write_bundle(out, _bundle(job, state), weights_below(state, "encoder."))
-    clear_run(out)
+    warn_of_small(sources, max(pretext.schedule.patch for pretext in study.pretexts))
+    cache = (cache or out / CACHE).resolve()
+    with running(out):
+        bands = measured_inputs(sources, study.periods, study.inputs, cache, study.reflectance)
+        job = _Job(
+            request=request.replace(imagery=tuple(absolute(one) for one in request.imagery)),
+            network=study.network(bands, mapped_gsd(sources[0])),
+            cache=cache,
+            ranks=ranks,
+        )
+        gang = plugins.find(GANGS, ranks.gang)
+        state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
+        bundle = write_bundle(out, _bundle(job, state), weights_below(state, "encoder."))
+        clear_run(out)
     return bundle
 
 
 def train(job: _Job, rank: Rank) -> None:
     """Do one rank's part of the training."""
-    torch.manual_seed(job.request.study.seed)
-    encoder = Encoder(job.network)
-    initialise(encoder, job.request.study.init.name, job.request.study.init.settings)
+    encoder, tasks = _modules(job.request.study, job.network)
     tune(encoder, recomputes=job.ranks.recomputes, compiles=job.ranks.compiles)
-    tasks = [_task(pretext, encoder) for pretext in job.request.study.pretexts]
     model = nn.ModuleDict({"encoder": encoder, "tasks": nn.ModuleList(tasks)})
     fit(model, _phases(job, encoder, tasks, rank), rank, job.request.study.seed)
+
+
+def _modules(study: Study, network: NetworkSpec) -> tuple[Encoder, list[nn.Module]]:
+    """Return the encoder and the tasks as training begins with them."""
+    torch.manual_seed(study.seed)
+    encoder = Encoder(network)
+    initialise(encoder, study.init.name, study.init.settings)
+    return encoder, [_task(pretext, encoder) for pretext in study.pretexts]
 
 
 def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> Iterator[Phase]:
@@ -127,6 +146,7 @@ def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> 
             task=task,
             schedule=schedule,
             steady=getattr(task, "steady", ()),
+            measured=partial(getattr, task, "measured", Measures()),
             draw=partial(patches.batch, rank=rank.rank, world=rank.world, device=rank.device),
             finish=measure if number + 1 == len(tasks) else None,
         )
@@ -140,14 +160,21 @@ def _fields(job: _Job) -> Iterator[Field]:
             yield Field(piece.arrays, None)
 
 
-def _check(study: Study, ranks: Ranks) -> None:
+def _check(study: Study, source: Imagery, ranks: Ranks) -> None:
+    """Check the numbers, and that there are such modules, before anything is written."""
     if not study.pretexts:
         raise InvalidInputError(
             "the study names no pretext task; list at least one under `pretexts`"
         )
     for pretext in study.pretexts:
-        _settings(pretext)
         pretext.schedule.check(ranks.ranks)
+        if pretext.schedule.head_learning_rate is not None:
+            raise InvalidInputError(
+                f"{pretext.name}: head_learning_rate is of finetuning, where a head is new; leave "
+                "it out"
+            )
+    bands = unmeasured_inputs(source, study.periods, study.inputs, study.reflectance)
+    _modules(study, study.network(bands, mapped_gsd(source)))
     if ranks.compiles and ranks.address is None:
         check_compiler(has_gpu=ranks.gpus)
 

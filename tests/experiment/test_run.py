@@ -334,8 +334,25 @@ def test_an_ensemble_changes_with_its_members(smoke: Experiment) -> None:
 def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment) -> None:
     with pytest.raises(InvalidInputError, match="unknown systems sscl2"):
         smoke.replace(pairs=[["sscl2", "random"]])
-    with pytest.raises(InvalidInputError, match="savings: random is not tried with all labels"):
-        smoke.replace(labels=(4,))
+    silent = {**smoke.systems, "silent": System(labels=())}
+    with pytest.raises(InvalidInputError, match="savings: silent is tried with no labels"):
+        smoke.replace(systems=silent, savings=(("sscl", "silent"),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"systems": {"forest@deep": System()}}, "system 'forest@deep': folders have its name"),
+        ({"systems": {"a/b": System()}}, "system 'a/b': folders have its name"),
+        ({"labels": (4, 4)}, "labels 4, 4: name each once"),
+        ({"systems": {"a": System(labels=("all", "all"))}}, "labels all, all: name each once"),
+    ],
+)
+def test_cells_that_would_share_a_name_are_refused(
+    smoke: Experiment, changes: dict[str, Any], cause: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=cause):
+        smoke.replace(**changes, pairs=(), savings=())
 
 
 def test_an_encoder_of_another_network_is_refused(smoke: Experiment) -> None:

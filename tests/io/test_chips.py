@@ -118,6 +118,8 @@ def test_some_chips_are_read_band_by_band_in_the_order_asked(chips: Chips, tmp_p
     for piece, number in zip(pieces, (7, 3), strict=True):
         assert np.array_equal(piece.arrays["hls"], np.asarray(stored[number])[[4, 1]])
     assert np.array_equal(some.labels()[1], np.asarray(chips.store.array("labels")[3]))
+    (path,) = tmp_path.rglob("*.npy")
+    assert np.load(path, mmap_mode="r").shape == (2, 2, *stored.shape[2:])
 
 
 def test_statistics_are_those_of_the_chips_that_are_meant(chips: Chips, tmp_path: Path) -> None:

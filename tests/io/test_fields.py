@@ -6,7 +6,7 @@ import pytest
 from sscl_geo.errors import ReadError
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.io.chips import Selection
-from sscl_geo.io.fields import decoded, opened
+from sscl_geo.io.fields import decoded, opened, warn_of_small
 from sscl_geo.io.location import location
 from tests.drawn_cubes import draw_cube
 
@@ -52,3 +52,16 @@ def test_an_area_that_cannot_be_decoded_leaves_no_file(cube: Path, tmp_path: Pat
         pieces(cube, tmp_path / "cache")
     left = sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
     assert left == ["r10m-s1-0.npy", "r10m-s2-0.npy"]
+
+
+def test_areas_that_no_patch_fits_into_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = GRID.replace(crs="EPSG:32632", shape=(300, 36))
+    draw_cube(tmp_path / "cube.zarr", (GRID, small), Window(0, 0, 20, 20))
+    imagery = opened(Selection(path=location(tmp_path / "cube.zarr")))
+    warn_of_small([imagery], 36)
+    assert not caplog.messages
+    warn_of_small([imagery], 42)
+    (told,) = caplog.messages
+    assert told.startswith(f"{imagery.path}: zone {small.zone} smaller than a patch of 42 px")

@@ -213,3 +213,20 @@ def test_weights_of_another_network_or_no_weights_are_refused(
         initialise(encoder(18, 8), "imagenet", {"weights": str(tmp_path / "absent.pth")})
     with pytest.raises(InvalidInputError, match="settings of init imagenet: weights"):
         initialise(encoder(18, 8), "imagenet", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"<html>not found</html>", "is no state dictionary"),
+        (b"some text\n", "is no state dictionary"),
+        ({"fc.weight": torch.zeros(3)}, "has no stem of three colours"),
+        ({"conv1.weight": torch.zeros(64)}, "has no stem of three colours"),
+        ([1, 2], "has no stem of three colours"),
+    ],
+)
+def test_a_file_that_holds_no_resnet_is_told(tmp_path: Path, content: object, cause: str) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(InvalidInputError, match=cause):
+        initialise(encoder(18), "imagenet", {"weights": str(path)})

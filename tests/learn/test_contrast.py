@@ -235,7 +235,7 @@ def _finetune() -> Finetune:
     torch.manual_seed(0)
     settings = FinetuneSettings(
         loss=LossSpec(frequency=0.5),
-        jitter=JitterSpec(gain=0.2, shift=0.2, noise=0.2),
+        jitter=JitterSpec(gain=0.2, shift=0.2),
         withhold=WithholdSpec(band=0.3),
     )
     return Finetune(Segmenter(_spec(), 3), settings, torch.tensor([0.6, 0.3, 0.1])).eval()
@@ -259,7 +259,12 @@ def _learn_once(rank: Rank) -> None:
         torch.autograd.backward(wrapped(given, torch.Generator().manual_seed(5)))
         parts = [p.grad.flatten() for p in task.parameters() if p.grad is not None]
         gradients[name] = torch.cat(parts)
-    rank.report({"phase": "unifeat", "epoch": 1}, to_bytes({"gradients": gradients}))
+        if isinstance(task, unifeat.UniFeat | core.CoRe):
+            told = task.measured.means()
+            # Embeddings are compared among a rank's own samples.
+            shared = [name for name in told if "error" in name or "negatives" in name]
+            gradients[f"what {name} measured"] = torch.tensor([told[name] for name in shared])
+    rank.report({"phase": "unifeat", "epoch": 1}, lambda: to_bytes({"gradients": gradients}))
 
 
 @pytest.mark.cluster

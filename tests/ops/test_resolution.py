@@ -15,6 +15,7 @@ def image(seed: int = 0) -> np.ndarray:
 def test_a_linear_copy_has_the_detail_of_the_image() -> None:
     mixed = np.tensordot(np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0], image(), 1)
     found = detail(mixed.astype(np.float32), image())
+    assert found is not None
     assert found.gradient == pytest.approx(1, rel=1e-3)
     assert found.frequency == pytest.approx(1, rel=1e-6)
 
@@ -28,8 +29,10 @@ def test_the_wider_the_blur_the_less_detail() -> None:
         assert values[0] < 0.8
 
 
-def test_flat_maps_have_no_detail() -> None:
-    assert detail(np.ones((2, 8, 8), np.float32), image()[:, :8, :8]) == (0.0, 0.0)
+def test_flat_maps_have_no_detail_and_to_a_flat_image_nothing_compares() -> None:
+    flat = np.ones((2, 8, 8), np.float32)
+    assert detail(flat, image()[:, :8, :8]) == (0.0, 0.0)
+    assert detail(image()[:, :8, :8], flat) is None
 
 
 def test_components_are_of_unit_variance_and_do_not_vary_together() -> None:

@@ -59,6 +59,8 @@ def test_chips_that_taught_are_told_and_those_of_other_places_are_not(
     calibrate(tmp_path / "model", Selection(path=path, samples=others), None, tmp_path / "sure")
     assert not caplog.text
     calibrate(tmp_path / "model", Selection(path=path, samples=here), None, tmp_path / "vain")
+    with pytest.raises(InvalidInputError, match=r"the chips of .* bring their own; leave it out"):
+        calibrate(tmp_path / "model", Selection(path=path), learned.labels, tmp_path / "two")
     assert f"{path} taught {tmp_path / 'model'}" in caplog.text
 
 
@@ -83,7 +85,8 @@ def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(
     with pytest.raises(InvalidInputError, match="a cube needs labels"):
         calibrate(learned.model, imagery, None, tmp_path / "out")
     other = tmp_path / "other.zarr"
-    wider = dfc2020.replace(name="another")
+    first, *others = dfc2020.classes
+    wider = dfc2020.replace(classes=(first.replace(name="another"), *others))
     make_labels(LabelsRequest(cube=learned.cube, source=world.truth, legend=wider), other)
     with pytest.raises(InvalidInputError, match="has another legend than"):
         calibrate(learned.model, imagery, other, tmp_path / "out")

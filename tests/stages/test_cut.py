@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from sscl_geo.cli import app
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.experiment.spec import SplitSpec
+from sscl_geo.experiment.matrix import Experiment
+from sscl_geo.experiment.run import run_experiment
+from sscl_geo.experiment.spec import ForestSpec, SplitSpec, System
 from sscl_geo.experiment.splits import split_chips
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
@@ -21,6 +23,8 @@ from sscl_geo.io.location import location
 from sscl_geo.io.plan import Plan
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
+from sscl_geo.learn.study import Study
+from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.baseline import ForestRequest, make_baseline
 from sscl_geo.stages.cut import CutSpec, cut_chips
 from tests.drawn_cubes import PERIODS, SENSORS, draw_cube
@@ -202,3 +206,19 @@ def test_the_command_cuts_and_refuses_what_is_not_of_its_kind(
         CliRunner().invoke(
             app, [*npz, "--size", "32", "--out", str(tmp_path / "n.zarr")], catch_exceptions=False
         )
+
+
+def test_an_experiment_on_chips_without_labels_is_refused_before_anything_is_learned(
+    stores: tuple[Path, Path], tiny_study: Study, tmp_path: Path
+) -> None:
+    chips = cut_chips(stores[0], None, SPEC, tmp_path / "chips.zarr")
+    experiment = Experiment(
+        title="t",
+        split=SplitSpec(test=0.3),
+        labels=("all",),
+        study=tiny_study.model_dump(mode="json"),
+        systems={"forest": System(forest=ForestSpec(trees=2))},
+    )
+    with pytest.raises(InvalidInputError, match="these chips have no labels to learn from"):
+        run_experiment(experiment, chips.path, tmp_path / "out", Machines())
+    assert not (tmp_path / "out").exists()

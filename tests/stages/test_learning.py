@@ -20,7 +20,8 @@ import torch
 from torch._inductor import config as inductor
 
 from sscl_geo.errors import InvalidInputError, PlanConflictError
-from sscl_geo.io.bundle import read_card, read_weights, write_bundle
+from sscl_geo.experiment.matrix import merged
+from sscl_geo.io.bundle import CARD, read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.fields import labelled, opened
@@ -31,7 +32,7 @@ from sscl_geo.learn.network import Segmenter
 from sscl_geo.learn.patches import DrawSpec, Patches
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
-from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.gang import Ranks, running
 from sscl_geo.stages.cut import CutSpec, cut_chips
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.pretrain import PretrainRequest, pretrain
@@ -230,6 +231,59 @@ def test_settings_that_do_not_fit_are_refused_and_leave_nothing(
     with pytest.raises(InvalidInputError, match=cause):
         finetune(request(learned, study), tmp_path / "model", Ranks())
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"backbone": {"name": "deeplabv3x"}}, "unknown name 'deeplabv3x'"),
+        ({"init": {"name": "imagenet", "settings": {"weights": "absent.pth"}}}, "no such file"),
+        ({"features": {"layers": 0, "width": 1}}, "UniFeat trains the feature extractor"),
+        ({"settings": {"sides": 3}}, "settings of unifeat"),
+        ({"schedule": {"head_learning_rate": 0.1}}, "unifeat: head_learning_rate is of finetuning"),
+    ],
+)
+def test_a_study_that_makes_no_network_is_refused_and_leaves_nothing(
+    learned: Any, tiny_study: Study, tmp_path: Path, changes: Any, cause: str
+) -> None:
+    numbers = tiny_study.model_dump()
+    if "settings" in changes or "schedule" in changes:
+        changes = {"pretexts": [merged(numbers["pretexts"][0], changes)]}
+    study = tiny_study.replace(**changes)
+    with pytest.raises(InvalidInputError, match=cause):
+        pretrain(PretrainRequest(imagery=(learned.cube,), study=study), tmp_path / "e", Ranks())
+    if "backbone" in changes or "init" in changes:
+        with pytest.raises(InvalidInputError, match=cause):
+            finetune(request(learned, study, encoder=None), tmp_path / "m", Ranks())
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_only_sensor_is_not_withheld(learned: Any, tiny_study: Study, tmp_path: Path) -> None:
+    settings = {"withhold": {"sensor": 0.5}}
+    study = tiny_study.replace(
+        inputs=("sentinel1_rtc",),
+        has_masks=True,
+        finetune={**tiny_study.finetune.model_dump(), "settings": settings},
+    )
+    with pytest.raises(InvalidInputError, match="without its only sensor, sentinel1_rtc"):
+        finetune(request(learned, study, encoder=None), tmp_path / "model", Ranks())
+    assert not (tmp_path / "model").exists()
+
+
+def test_one_process_at_a_time_trains_in_a_folder(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    finetune(request(learned, tiny_study), out, Ranks())
+    (out / CARD).unlink()
+    with running(out), pytest.raises(PlanConflictError, match="trains there already"):
+        finetune(request(learned, tiny_study), out, Ranks())
+    finetune(request(learned, tiny_study), out, Ranks())
+
+
+def test_a_cluster_without_ranks_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"--ray ray://far:1: without --ranks"):
+        Ranks(address="ray://far:1")
 
 
 def test_balance_is_corrected_once(learned: Any, tiny_study: Study, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,11 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
-from sscl_geo.errors import InvalidInputError, TrainingError
+from sscl_geo.errors import InvalidInputError, SsclGeoError, TrainingError
 from sscl_geo.io.bundle import Bundle, read_card, read_weights
 from sscl_geo.io.cubes import Classes
 from sscl_geo.learn.checkpoint import from_bytes
+from sscl_geo.learn.fit import Rank
 from sscl_geo.learn.study import Study
 from sscl_geo.runtime.gang import BOARD, CHECKPOINT, LINES, Ranks
 from sscl_geo.runtime.gangs import ray_train
@@ -249,6 +251,24 @@ def test_other_numbers_of_ranks_go_on_with_the_same_samples(
         shutil.copytree(out, tmp_path / str(count))
         training.to(tmp_path / str(count), training.ranks(count))
         assert_resumed(tmp_path / str(count), behind, alone, ROUNDED)
+
+
+def test_what_fails_for_a_reason_that_lasts_is_told_and_not_tried_again(
+    training: Training, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def job(kind: type[SsclGeoError], rank: Rank) -> None:
+        with (run / f"tries-{rank.rank}").open("a") as file:
+            file.write("x")
+        if rank.rank == 1:
+            raise kind("nothing to learn from; take more labels")
+        rank.restore()  # waits for the other
+
+    for kind in (InvalidInputError, TrainingError):  # a second command tries again
+        with pytest.raises(kind, match=r"^nothing to learn from; take more labels$"):
+            ray_train.run(partial(job, kind), run, training.ranks(2))
+    assert (run / "tries-1").read_text() == "xx"
 
 
 def filled(labels: Path, folder: Path) -> Path:

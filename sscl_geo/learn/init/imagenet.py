@@ -8,6 +8,7 @@ the weights come from; torchvision's IMAGENET1K_V1 and V2 differ.
 
 import hashlib
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, hub
@@ -21,6 +22,8 @@ from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.sensors import band_of
 
 COLOURS = ("red", "green", "blue")
+STEM = 7
+"""Side in pixels of the stem's kernels."""
 
 
 class Settings(Frozen):
@@ -97,10 +100,16 @@ def prepare(encoder: Encoder, settings: Settings) -> None:
 def _loaded(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, UnpicklingError) as error:
         raise InvalidInputError(
             f"init imagenet: {path} is no state dictionary: {brief(error)}"
         ) from None
+    stem = state.get("conv1.weight") if isinstance(state, dict) else None
+    if not isinstance(stem, Tensor) or stem.shape[1:] != (len(COLOURS), STEM, STEM):
+        raise InvalidInputError(
+            f"init imagenet: {path} has no stem of three colours, `conv1.weight`; take a "
+            "ResNet's weights as torchvision saves them"
+        )
     return state
 
 

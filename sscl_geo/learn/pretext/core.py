@@ -1,13 +1,14 @@
 """CoRe: reconstruct the clean image from one with dropped bands, cutouts and blur."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.degradations import DegradationSpec, band_groups, degrade
 from sscl_geo.learn.gather import share_of_ranks
+from sscl_geo.learn.monitor import Measures
 from sscl_geo.learn.network import Encoder, PixelHead
 
 
@@ -35,6 +36,7 @@ class CoRe(nn.Module):
         self.encoder = encoder
         self.head = PixelHead(encoder.spec.backbone.context_width, len(encoder.spec.bands))
         self.register_buffer("groups", band_groups(encoder.spec), persistent=False)
+        self.measured = Measures()
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return this rank's part of the mean absolute error of observed pixels, in z-scores."""
@@ -48,9 +50,26 @@ class CoRe(nn.Module):
             self.encoder(degraded.bands, degraded.is_dropped | bands.is_absent), size
         )
         error = (rebuilt - bands.values).abs() * bands.is_valid
+        is_hidden = degraded.is_dropped[:, :, None, None] | degraded.is_cut[:, None]
+        self.measured = self._measured(error.detach(), bands.is_valid, is_hidden)
         observed = bands.is_valid.sum()
         loss: Tensor = error.sum() / observed.clamp(min=1) * share_of_ranks(observed)
         return loss
+
+    def _measured(
+        self,
+        error: Float[Tensor, "batch band y x"],
+        is_valid: Bool[Tensor, "batch band y x"],
+        is_hidden: Bool[Tensor, "batch band y x"],
+    ) -> Measures:
+        """Return the error of each band where it was hidden, and where it was only blurred."""
+        names: list[str] = []
+        totals, counts = [], []
+        for name, where in (("hidden", is_valid & is_hidden), ("seen", is_valid & ~is_hidden)):
+            names += [f"{name}_error/{band.name}" for band in self.encoder.spec.bands]
+            totals.append((error * where).sum((0, 2, 3)))
+            counts.append(where.sum((0, 2, 3)).float())
+        return Measures(tuple(names), torch.cat(totals), torch.cat(counts))
 
 
 def build(encoder: Encoder, settings: Settings) -> CoRe:

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.batches import Batch
-from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss
+from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss, negatives
 from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.inputs import Normalised
+from sscl_geo.learn.monitor import Measures, collapse, joined
 from sscl_geo.learn.network import Encoder
 
 
@@ -63,10 +64,12 @@ class UniFeat(nn.Module):
         )
         self._sensors = [band.name.split(":")[0] for band in encoder.spec.bands]
         self._is_checked = False
+        self.measured = Measures()
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the loss of a batch for pairs of bands, equal on all ranks by the generator."""
         bands: Normalised = self.normalise(batch.stored)
+        self.measured = Measures()
         losses = [self._of_pair(bands, generator) for _ in range(self.settings.pairs)]
         return torch.stack(losses).mean()
 
@@ -90,8 +93,18 @@ class UniFeat(nn.Module):
         embedded: Float[Tensor, "pair location sample dim"],
         is_valid: Bool[Tensor, "location sample"],
     ) -> Float[Tensor, ""]:
+        spec = self.settings.contrast
         with torch.autocast(embedded.device.type, enabled=False):
-            return contrastive_loss(embedded[0], embedded[1], is_valid, self.settings.contrast)
+            loss = contrastive_loss(embedded[0], embedded[1], is_valid, spec)
+            told = collapse(embedded[0], embedded[1], is_valid)
+        number = negatives(is_valid, spec)
+        is_pushed = number > 0
+        told["negatives"] = (number.sum(), is_pushed.sum())
+        # At collapse the loss is the logarithm of the number of negatives.
+        chance = torch.where(is_pushed, number, 1).log().sum() / is_pushed.sum().clamp(min=1)
+        told["loss_minus_log_negatives"] = (loss - chance, torch.ones_like(loss))
+        self.measured = self.measured.plus(joined({f"monitor/{k}": v for k, v in told.items()}))
+        return loss
 
     def _pair(self, generator: torch.Generator) -> list[int]:
         pairs = [(one, two) for two in range(len(self._sensors)) for one in range(two)]

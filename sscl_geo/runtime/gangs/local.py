@@ -40,9 +40,9 @@ class LocalRank:
         """Return the last checkpoint, or None at the first start."""
         return self._path.read_bytes() if self._path.exists() else None
 
-    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+    def report(self, metrics: Metrics, checkpoint: Callable[[], bytes]) -> None:
         """Keep a checkpoint in place of the last one."""
-        keep_whole(self._path, checkpoint)
+        keep_whole(self._path, checkpoint())
         self._board.add(metrics)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Ranks as workers of Ray Train."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,12 @@ from sscl_geo.runtime.gang import BOARD, CHECKPOINT, Board, Metrics, Ranks, keep
 from sscl_geo.runtime.ray_cluster import joined, resources
 
 RUN = "run"
+FAILURE = "failure"
+"""How files begin in which ranks tell why they ended, beside the checkpoint."""
+
+LASTING = (InvalidInputError, TrainingError)
+"""What fails again, however often it is tried."""
+
 COLLECTIVE_SECONDS = 300
 """How long a rank waits for the others before it counts as hung."""
 
@@ -59,10 +66,10 @@ class RayRank:
         dist.broadcast_object_list(found, device=self.device)
         return found[0]
 
-    def report(self, metrics: Metrics, checkpoint: bytes) -> None:
+    def report(self, metrics: Metrics, checkpoint: Callable[[], bytes]) -> None:
         """Keep the first rank's checkpoint in place of the last one."""
         if self.rank == 0:
-            keep_whole(self._path, checkpoint)
+            keep_whole(self._path, checkpoint())
             self._board.add(metrics)
         train.report(dict(metrics))
 
@@ -79,9 +86,12 @@ def run(job: Callable[[RayRank], None], folder: Path, spec: Ranks) -> bytes:
     must see.
 
     Raises:
-        TrainingError: The job failed more often than it may.
+        InvalidInputError: The job refused what it was given.
+        TrainingError: The job failed more often than it may, or for a reason that lasts.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f"{FAILURE}*"):
+        path.unlink()
     with session(spec):
         trainer = TorchTrainer(
             _Loop(job, folder.resolve()),
@@ -96,18 +106,21 @@ def run(job: Callable[[RayRank], None], folder: Path, spec: Ranks) -> bytes:
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
-            for cause in getattr(error, "worker_failures", {}).values():
-                if isinstance(cause, TrainingError):
-                    raise TrainingError(str(cause)) from error
+            _raise_lasting(folder)
             message = (
                 f"training failed: {_cause(error)}; the same command resumes from its last epoch"
             )
             raise TrainingError(message) from error
+    _raise_lasting(folder)
     return (folder / CHECKPOINT).read_bytes()
 
 
 class _Loop:
-    """What each worker runs."""
+    """What each worker runs.
+
+    What fails for a reason that lasts is told in a file and not tried again: workers that Ray
+    starts anew find the file, and end.
+    """
 
     def __init__(self, job: Callable[[RayRank], None], folder: Path) -> None:
         self._job = job
@@ -115,8 +128,24 @@ class _Loop:
 
     def __call__(self) -> None:
         keep_secrets_out_of_logs()
+        if any(self._folder.glob(f"{FAILURE}*.json")):
+            return
         with closing(RayRank(self._folder)) as rank:
-            self._job(rank)
+            try:
+                self._job(rank)
+            except LASTING as error:
+                told = {"kind": type(error).__name__, "message": str(error)}
+                path = self._folder / f"{FAILURE}-{rank.rank}.json"
+                keep_whole(path, json.dumps(told).encode())
+                raise
+
+
+def _raise_lasting(folder: Path) -> None:
+    """Raise what a worker said before it ended, if its reason lasts."""
+    kinds = {kind.__name__: kind for kind in LASTING}
+    for path in sorted(folder.glob(f"{FAILURE}*.json")):
+        told = json.loads(path.read_bytes())
+        raise kinds[told["kind"]](told["message"])
 
 
 @contextmanager

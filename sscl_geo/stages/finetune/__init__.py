@@ -13,18 +13,18 @@ from sscl_geo.frozen import digest
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import CARD, Bundle, read_card, write_bundle
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.fields import Imagery, identities, mapped_gsd, opened
+from sscl_geo.io.fields import Imagery, identities, mapped_gsd, opened, warn_of_small
 from sscl_geo.io.location import Location
 from sscl_geo.io.making import begin
 from sscl_geo.io.plan import Plan
-from sscl_geo.io.statistics import chosen_bands, measured_inputs
+from sscl_geo.io.statistics import measured_inputs, unmeasured_inputs
 from sscl_geo.io.taught import taught
 from sscl_geo.learn.checkpoint import State, from_bytes, weights_below
 from sscl_geo.learn.init import named, settled
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.windows import checked_lattice
-from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run
+from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run, running
 from sscl_geo.stages.finetune.request import (
     FinetuneRequest,
     absolute_request,
@@ -34,15 +34,23 @@ from sscl_geo.stages.finetune.request import (
     network_of,
     shared_legend,
 )
-from sscl_geo.stages.finetune.train import Job, train
+from sscl_geo.stages.finetune.train import Job, decode, initialised, train
 
 __all__ = ["FinetuneRequest", "finetune"]
 
 VERSION = 5
 
 
-def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
+def finetune(
+    request: FinetuneRequest, out: Path, ranks: Ranks, cache: Path | None = None
+) -> Bundle:
     """Train a model on labelled pixels and write its bundle; the same command resumes.
+
+    Args:
+        request: What to learn from.
+        out: Folder of the bundle.
+        ranks: Where to train.
+        cache: Folder of decoded imagery that others share; one of the run's own if None.
 
     Raises:
         InvalidInputError: Imagery, labels and encoder do not fit, or something else stands at
@@ -62,19 +70,23 @@ def finetune(request: FinetuneRequest, out: Path, ranks: Ranks) -> Bundle:
     if began and (out / CARD).exists():
         clear_run(out)
         return read_card(out)
-    cache = out.resolve() / CACHE
-    job = Job(
-        request=absolute_request(request),
-        network=_measured_network(request, imagery, cache) if network is None else network,
-        legend=legend,
-        cache=cache,
-        ranks=ranks,
-    )
-    gang = plugins.find(GANGS, ranks.gang)
-    state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
-    prefix = "average." if study.finetune.settings.average else "segmenter."
-    bundle = write_bundle(out, _bundle(job, encoder, state), weights_below(state, prefix))
-    clear_run(out)
+    unlabelled = [opened(selection) for selection in request.unlabelled]
+    warn_of_small([*imagery, *unlabelled], study.finetune.schedule.patch)
+    cache = (cache or out / CACHE).resolve()
+    with running(out):
+        job = Job(
+            request=absolute_request(request),
+            network=_measured_network(request, imagery, cache) if network is None else network,
+            legend=legend,
+            cache=cache,
+            ranks=ranks,
+        )
+        decode(job)
+        gang = plugins.find(GANGS, ranks.gang)
+        state = from_bytes(gang.run(partial(train, job), out / RUN, ranks))
+        prefix = "average." if study.finetune.settings.average else "segmenter."
+        bundle = write_bundle(out, _bundle(job, encoder, state), weights_below(state, prefix))
+        clear_run(out)
     return bundle
 
 
@@ -100,16 +112,16 @@ def _check(
 ) -> None:
     """Check that imagery, labels and numbers fit; without a network, for one of the study's."""
     study = request.study
-    bands = (
-        chosen_bands(imagery[0], study.periods, study.inputs) if network is None else network.bands
-    )
-    names = [band.name for band in bands]
+    if network is None:
+        inputs = unmeasured_inputs(imagery[0], study.periods, study.inputs, study.reflectance)
+        network = study.network(inputs, mapped_gsd(imagery[0]))
+    names = [band.name for band in network.bands]
     for one in imagery:
         one.wanted(names)
     check_validation(request, imagery, legend, names)
     check_unlabelled(request, imagery, names)
-    has_masks = study.has_masks if network is None else network.has_masks
-    check_numbers(request, ranks, has_masks=has_masks)
+    check_numbers(request, ranks, network)
+    initialised(request, network, len(legend.classes))
 
 
 def _measured_network(

@@ -69,7 +69,8 @@ def shared_legend(imagery: Sequence[Imagery], labels: Sequence[Location], option
     for path, legend in legends:
         if legend is None:
             raise InvalidInputError(f"{path}: these chips have no labels; give ones that have")
-        if legend != legends[0][1]:
+        first = Legend.model_validate(legends[0][1])
+        if not legend.is_like(first):
             raise InvalidInputError(
                 f"{path} has another legend than {legends[0][0]}; make both with one"
             )
@@ -105,7 +106,8 @@ def check_validation(
                 f"{one.path}: its bands are not stored as those of {imagery[0].path}; give a "
                 "--validation of its kind"
             )
-    if shared_legend(others, request.validation_labels, "--validation-labels") != legend:
+    theirs = shared_legend(others, request.validation_labels, "--validation-labels")
+    if not theirs.is_like(legend):
         raise InvalidInputError(
             f"{others[0].path}: labels of --validation have another legend than those that teach"
         )
@@ -151,7 +153,7 @@ def _stored(imagery: Imagery, names: Sequence[str]) -> dict[str, tuple[str, int]
     }
 
 
-def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) -> None:
+def check_numbers(request: FinetuneRequest, ranks: Ranks, network: NetworkSpec) -> None:
     """Check that numbers fit each other, before anything is written.
 
     Raises:
@@ -159,7 +161,13 @@ def check_numbers(request: FinetuneRequest, ranks: Ranks, *, has_masks: bool) ->
     """
     finetune = request.study.finetune
     finetune.schedule.check(ranks.ranks)
-    finetune.settings.check(has_masks=has_masks)
+    finetune.settings.check(has_masks=network.has_masks)
+    sensors = {band.name.partition(":")[0] for band in network.bands}
+    if finetune.settings.withhold.sensor and len(sensors) == 1:
+        raise InvalidInputError(
+            f"finetune: withhold.sensor never leaves a network without its only sensor, "
+            f"{min(sensors)}; withhold bands, or set it to 0"
+        )
     has_teacher = bool(finetune.settings.teacher.weight)
     if has_teacher != bool(request.unlabelled):
         raise InvalidInputError(

@@ -47,9 +47,7 @@ def train(job: Job, rank: Rank) -> None:
     """Do one rank's part of the training."""
     study = job.request.study
     schedule, settings = study.finetune.schedule, study.finetune.settings
-    torch.manual_seed(study.seed)
-    segmenter = Segmenter(job.network, len(job.legend.classes))
-    _initialise(job, segmenter)
+    segmenter = initialised(job.request, job.network, len(job.legend.classes))
     tune(segmenter.encoder, recomputes=job.ranks.recomputes, compiles=job.ranks.compiles)
     fields = tuple(_fields(job, job.request.imagery, job.request.labels))
     draw = DrawSpec(schedule.patch, schedule.batch, study.seed, study.finetune.sampling)
@@ -82,13 +80,32 @@ def train(job: Job, rank: Rank) -> None:
     fit(model, [phase], rank, study.seed)
 
 
-def _initialise(job: Job, segmenter: Segmenter) -> None:
-    path, init = job.request.encoder, job.request.study.init
+def decode(job: Job) -> None:
+    """Decode what all ranks read, so that none does it while others wait."""
+    request = job.request
+    for _ in _fields(job, request.imagery, request.labels):
+        pass
+    for _ in _fields(job, request.validation, request.validation_labels):
+        pass
+    for _ in _unlabelled_fields(job):
+        pass
+
+
+def initialised(request: FinetuneRequest, network: NetworkSpec, classes: int) -> Segmenter:
+    """Return the network as training begins with it.
+
+    Raises:
+        InvalidInputError: There is no such network, or its weights do not fit.
+    """
+    torch.manual_seed(request.study.seed)
+    segmenter = Segmenter(network, classes)
+    path, init = request.encoder, request.study.init
     if path is not None:
         arrays = read_weights(path, read_card(path))
         load_weights(segmenter.encoder, arrays, str(path))
     else:
         initialise(segmenter.encoder, init.name, init.settings)
+    return segmenter
 
 
 def _fields(
@@ -136,17 +153,21 @@ def _has_label(field: Field) -> bool:
     return any(bool((row != IGNORED).any()) for row in rows)
 
 
-def _unlabelled(job: Job) -> Iterator[Patches]:
-    study = job.request.study
-    teacher = study.finetune.settings.teacher
-    if not (teacher.weight and job.request.unlabelled):
-        return
-    fields = []
+def _unlabelled_fields(job: Job) -> Iterator[Field]:
     for selection in job.request.unlabelled:
         imagery = opened(selection)
         places = imagery.wanted([band.name for band in job.network.bands])
-        fields += [Field(piece.arrays, None) for piece in decoded(imagery, places, job.cache)]
+        for piece in decoded(imagery, places, job.cache):
+            yield Field(piece.arrays, None)
+
+
+def _unlabelled(job: Job) -> Iterator[Patches]:
+    study = job.request.study
+    teacher = study.finetune.settings.teacher
+    fields = tuple(_unlabelled_fields(job))
+    if not fields:
+        return
     draw = DrawSpec(
         study.finetune.schedule.patch, teacher.batch, study.seed + UNLABELLED_SEED, "area"
     )
-    yield Patches(tuple(fields), job.network, draw)
+    yield Patches(fields, job.network, draw)
