@@ -49,7 +49,9 @@ def labels(
             "stac:LAYER alone: the one that the catalogue's profile names for it."
         ),
     ] = None,
-    column: Annotated[str, typer.Option(help="Column of polygons' class numbers.")] = "class",
+    column: Annotated[
+        str | None, typer.Option(help="Column of polygons' class numbers. Default: class")
+    ] = None,
     bbox: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(metavar="W S E N", help="Take labels only inside this box, in degrees."),
@@ -66,6 +68,7 @@ def labels(
     dask: DaskOption = None,
 ) -> None:
     """Put reference labels on a cube's pixels."""
+    from sscl_geo.io.labels import RASTERS
     from sscl_geo.io.profile import source as catalog_source
     from sscl_geo.stages.labels import LabelsRequest, LayerSource, legend_of, make_labels
 
@@ -74,6 +77,9 @@ def labels(
             f"--catalog, --profile and --datetime are of stac:LAYER, and --source is {source}; "
             "leave them out"
         )
+    is_raster = source.startswith(LAYER) or source.lower().endswith(RASTERS)
+    if column is not None and is_raster:
+        raise InvalidInputError(f"--column {column}: is of polygons, not {source}; leave it out")
     if profile and not catalog:
         raise InvalidInputError("--profile: is of --catalog; give both, or neither")
     if not source.startswith(LAYER) and legend is None:
@@ -88,7 +94,7 @@ def labels(
         cube=location(cube),
         source=layer if source.startswith(LAYER) else Path(source),
         legend=legend_of(layer, location(cube)) if legend is None else _legend(legend),
-        column=column,
+        column=column or "class",
         bbox=None if bbox is None else checked_bbox(*bbox),
     )
     machines = machines_of(executor, workers, dask)

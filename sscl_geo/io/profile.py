@@ -153,8 +153,8 @@ def source(catalog: str, profile: str | None = None) -> Source:
         profile: Name or YAML file of the profile for a URL or static catalogue; `generic` if None.
 
     Raises:
-        InvalidInputError: There is no such profile or file, the profile has no URL, or a URL holds
-            credentials, which would be kept in every store.
+        InvalidInputError: There is no such profile or file, the profile has no URL or is the second
+            one named, or a URL holds credentials, which would be kept in every store.
     """
     if is_url(catalog) and ("@" in urlsplit(catalog).netloc or urlsplit(catalog).query):
         raise InvalidInputError(
@@ -168,6 +168,11 @@ def source(catalog: str, profile: str | None = None) -> Source:
                 "URL or a catalog.json"
             )
         return Source(profile=profile_named(profile or "generic"), address=catalog)
+    if profile is not None:
+        raise InvalidInputError(
+            f"--profile {profile}: is of a URL or catalog.json, and --catalog {catalog} is a "
+            "profile itself; leave --profile out, or give such a --catalog"
+        )
     found = profile_named(catalog)
     if found.url is None:
         raise InvalidInputError(

@@ -136,15 +136,20 @@ class Machines(Frozen):
 
 
 def machines_of(executor: str, workers: int, address: str | None) -> Machines:
-    """Return the machines that a user names; an address means Dask.
+    """Return the machines that a user names; an address is of Dask.
 
     Raises:
-        InvalidInputError: There is no such executor, or there are fewer than one worker.
+        InvalidInputError: There is no such executor, another than Dask has an address, or there are
+            fewer than one worker.
     """
     known = plugins.names(EXECUTORS)
     if executor not in known:
         raise InvalidInputError(f"--executor {executor}: choose one of {', '.join(known)}")
-    fields = {"executor": "dask" if address else executor, "workers": workers, "address": address}
+    if address and executor != "dask":
+        raise InvalidInputError(
+            f"--dask {address}: is of --executor dask, not {executor}; leave one of them out"
+        )
+    fields = {"executor": executor, "workers": workers, "address": address}
     return parse(Machines, fields, "options")
 
 

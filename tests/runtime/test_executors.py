@@ -22,7 +22,7 @@ from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, ReadError
 from sscl_geo.geo.grid import Tile
 from sscl_geo.runtime.executors import dask as dask_executor
-from sscl_geo.runtime.work import EXECUTORS, Evidence, Machines, Outcome, attempt
+from sscl_geo.runtime.work import EXECUTORS, Evidence, Machines, Outcome, attempt, machines_of
 
 # Workers cannot import this file, so its functions travel whole.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -134,6 +134,13 @@ def test_no_client_is_that_of_whatever_else_this_process_computes() -> None:
         next(outcomes)
         with pytest.raises(ValueError, match="No clients found"):
             Client.current()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray_tasks"])
+def test_an_address_of_dask_is_of_no_other_executor(executor: str) -> None:
+    assert machines_of("dask", 2, "tls://here:1").address == "tls://here:1"
+    with pytest.raises(InvalidInputError, match=f"--dask tls://here:1: is of .*not {executor}"):
+        machines_of(executor, 2, "tls://here:1")
 
 
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,13 @@ def test_the_command_asks_for_a_legend_where_nothing_else_tells_it(
         assert "--legend" in str(error.value)
 
 
+@pytest.mark.parametrize("given", ["stac:worldcover", "truth.tif", "TRUTH.TIFF"])
+def test_a_column_is_of_polygons_alone(given: str) -> None:
+    words = ("--cube", "c.zarr", "--out", "l.zarr", "--legend", "dfc2020", "--column", "class")
+    with pytest.raises(InvalidInputError, match=f"--column class: is of polygons, not {given}"):
+        CliRunner().invoke(app, ["labels", *words, "--source", given], catch_exceptions=False)
+
+
 def test_a_layer_is_searched_once(
     world: Any, learned: Any, dfc2020: Legend, tmp_path: Path
 ) -> None:
