@@ -12,7 +12,8 @@ from jaxtyping import Bool, Shaped
 from rasterio.enums import Resampling
 
 from sscl_geo.geo.grid import Block, Window
-from sscl_geo.geo.surface import METRES_PER_DEGREE
+from sscl_geo.geo.ground import DEGREES, transformer
+from sscl_geo.geo.surface import EARTH, METRES_PER_DEGREE
 from sscl_geo.io.cells import cells_of
 from sscl_geo.io.windows import read_padded
 
@@ -46,12 +47,12 @@ def warped(
     so only then a pixel has the same bits in every block that holds it.
 
     Continuous values and power are interpolated (bilinear) or, on pixels more than 1.5 times as
-    large, averaged; classes take the nearest or the most frequent value. Pixels that the file does
-    not cover, or has no data for, are `nodata`; of power also those that are not above zero, with
-    which terrain-corrected scenes fill holes.
+    large on the ground, averaged; classes take the nearest or the most frequent value. Pixels that
+    the file does not cover, or has no data for, are `nodata`; of power also those that are not
+    above zero, with which terrain-corrected scenes fill holes.
     """
     out = np.full((block.height, block.width), nodata, dataset.dtypes[0])
-    ratio = block.transform.a / _metres(dataset)
+    ratio = _ratio(dataset, block)
     cells = list(cells_of(dataset, block, margin=2 + 2 * math.ceil(ratio)))
     if not cells:
         return out
@@ -96,9 +97,31 @@ def _is_missing(source: _Source) -> Bool[np.ndarray, "y x"]:
     return np.asarray(np.isnan(source.pixels) if is_nan else source.pixels == source.nodata)
 
 
-def _metres(dataset: rasterio.DatasetReader) -> float:
-    side = float(dataset.res[0])
-    return side * METRES_PER_DEGREE if dataset.crs.is_geographic else side
+def _ratio(dataset: rasterio.DatasetReader, block: Block) -> float:
+    """Return how many of a file's pixels lie along one of a block's, whose metres are the ground's.
+
+    It is one for all blocks of a CRS, so that they take the same kernel.
+    """
+    side, crs = float(dataset.res[0]), dataset.crs
+    if crs == rasterio.CRS.from_user_input(block.crs):
+        return block.transform.a / side
+    if crs.is_geographic:
+        return block.transform.a / (side * METRES_PER_DEGREE)
+    return block.transform.a * _scale(dataset) / (side * float(crs.linear_units_factor[1]))
+
+
+def _scale(dataset: rasterio.DatasetReader) -> float:
+    """Return how large a projected CRS draws the ground in the middle of a file, to a tenth.
+
+    It is 1 in UTM, and 2 in Web Mercator at 60 degrees north.
+    """
+    column, row = dataset.width / 2, dataset.height / 2
+    x, y = dataset.transform @ np.array([[column, column + 1, column], [row, row, row + 1]])
+    longitude, latitude = transformer(dataset.crs.to_wkt(), DEGREES).transform(x, y)
+    _, _, sides = EARTH.inv(longitude[[0, 0]], latitude[[0, 0]], longitude[1:], latitude[1:])
+    drawn = np.sqrt(abs(dataset.transform.determinant)) * dataset.crs.linear_units_factor[1]
+    scale = float(drawn / np.sqrt(np.prod(sides)))
+    return max(round(scale, 1), 0.1) if math.isfinite(scale) else 1.0
 
 
 def _resampling(content: Content, ratio: float) -> Resampling:

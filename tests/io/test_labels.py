@@ -107,6 +107,33 @@ def test_finer_pixels_give_their_most_frequent_class(tmp_path: Path) -> None:
     assert np.array_equal(label_source(path, "unused").on(BLOCK), expected())
 
 
+@pytest.mark.parametrize(
+    ("crs", "gsd"),
+    [
+        ("EPSG:2263", 10),  # New York, in feet
+        ("EPSG:2263", 16),
+        ("EPSG:3857", 10),  # half as large on the ground at 60 N
+        ("EPSG:32618", 5),
+        ("EPSG:4326", 5e-5),
+    ],
+)
+def test_pixels_that_are_finer_on_the_ground_give_their_most_frequent_class(
+    tmp_path: Path, crs: str, gsd: float
+) -> None:
+    """One class in 20, on a chequerboard, is nowhere the most frequent."""
+    place, zone = ((-74.0, 40.7), "EPSG:32618") if crs != "EPSG:3857" else ((15.0, 60.0), CRS)
+    values = np.full((200, 200), 4, np.uint8)
+    values[::4, ::5] = 9
+    left, top = Transformer.from_crs(4326, crs, always_xy=True).transform(*place)
+    form = {"driver": "GTiff", "width": 200, "height": 200, "count": 1, "dtype": "uint8"}
+    ground = Affine(gsd, 0, left - 100 * gsd, 0, -gsd, top + 100 * gsd)
+    with rasterio.open(tmp_path / "fine.tif", "w", **form, crs=crs, transform=ground) as file:
+        file.write(values, 1)
+    x, y = Transformer.from_crs(4326, zone, always_xy=True).transform(*place)
+    block = Block(zone, Affine(10, 0, x - 150, 0, -10, y + 150), 30, 30)
+    assert np.array_equal(np.unique(label_source(tmp_path / "fine.tif", "unused").on(block)), [4])
+
+
 def test_real_land_cover_lies_where_rasterio_puts_it(realdata: Path) -> None:
     (path,) = (realdata / "stac" / "land-cover" / "LULC_38D_378R_2_3_2023").glob("*.tif")
     with rasterio.open(path) as dataset:
