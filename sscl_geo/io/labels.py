@@ -28,6 +28,9 @@ PART_PX = 512
 
 RASTERS = (".tif", ".tiff")
 
+_MOST = np.iinfo(np.int32).max
+_AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+
 
 @runtime_checkable
 class LabelSource(Protocol):
@@ -93,6 +96,10 @@ class VectorLabels:
     Args:
         path: A vector file that `read_vector` reads.
         column: Column of the class numbers; where polygons overlap, the last one counts.
+
+    Raises:
+        InvalidInputError: The file cannot be read, holds something else than polygons, or lacks the
+            column or a whole number of 32 bits in it.
     """
 
     def __init__(self, path: Path, column: str) -> None:
@@ -102,13 +109,14 @@ class VectorLabels:
             told = f"name one of {known} with --column" if known else "it has none; add one"
             raise InvalidInputError(f"{path} has no column {column!r} of class numbers; {told}")
         numbers = pd.to_numeric(frame[column], errors="coerce")
-        wrong = frame[column][numbers % 1 != 0]
+        wrong = frame[column][(numbers % 1 != 0) | (numbers.abs() > _MOST)]
         if len(wrong) or not is_numeric_dtype(frame[column].dtype):
             found = f" and not {wrong.iloc[0]}" if len(wrong) else ""
             raise InvalidInputError(
-                f"{path}: column {column!r} must hold whole numbers, the sources of the legend's "
-                f"classes{found}; name another with --column"
+                f"{path}: column {column!r} must hold whole numbers of 32 bits, the sources of the "
+                f"legend's classes{found}; name another with --column"
             )
+        _check_areal(frame.geometry.to_numpy(), path)
         self._path = path
         self._frame = frame.set_geometry(frame.geometry.segmentize(edge_of(frame.crs)))
         self._values = frame[column].to_numpy().astype(int)
@@ -138,6 +146,16 @@ class VectorLabels:
                 shapes = self._frame.geometry.to_crs(crs).to_numpy()
                 self._local = {crs: (shapes, shapely.STRtree(shapes))}
             return self._local[crs]
+
+
+def _check_areal(shapes: np.ndarray, path: Path) -> None:
+    is_other = ~np.isin(shapely.get_type_id(shapes), _AREAL) & ~shapely.is_empty(shapes)
+    count = np.count_nonzero(is_other & ~shapely.is_missing(shapes))
+    if count:
+        raise InvalidInputError(
+            f"--source {path}: {count} of its {len(shapes)} geometries are no polygons, and hold "
+            "no pixel's centre; buffer them to the ground that they stand for"
+        )
 
 
 def _check_georeferenced(path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import rasterio
 from affine import Affine
 from pyproj import Transformer
-from shapely.geometry import Polygon, box
+from shapely.geometry import LineString, Point, Polygon, box
+from shapely.geometry.base import BaseGeometry
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Block
@@ -157,11 +158,24 @@ def test_a_missing_column_is_refused_with_those_there_are(tmp_path: Path) -> Non
         label_source(path, "class")
 
 
-@pytest.mark.parametrize("values", [[1.5, 2.0], ["wood", "water"], [1, None]])
+@pytest.mark.parametrize("values", [[1.5, 2.0], ["wood", "water"], [1, None], [1, 2**31]])
 def test_a_column_that_holds_no_whole_numbers_is_refused(tmp_path: Path, values: list[Any]) -> None:
     path = polygons(tmp_path / "labels.gpkg", klass=values)
     with pytest.raises(InvalidInputError, match="column 'klass' must hold whole numbers"):
         label_source(path, "klass")
+
+
+@pytest.mark.parametrize(
+    "shape", [Point(LEFT, TOP), LineString([(LEFT, TOP), (LEFT + 90, TOP - 90)])]
+)
+def test_what_is_no_polygon_is_refused(tmp_path: Path, shape: BaseGeometry) -> None:
+    shapes = [box(LEFT, TOP - 120, LEFT + 70, TOP), shape, Polygon(), None]
+    frame = geopandas.GeoDataFrame({"klass": [4, 9, 1, 1]}, geometry=shapes, crs=CRS)
+    frame.to_parquet(tmp_path / "mixed.parquet")
+    with pytest.raises(InvalidInputError, match=r"1 of its 4 geometries are no polygons.*buffer"):
+        label_source(tmp_path / "mixed.parquet", "klass")
+    frame.drop(1).to_parquet(tmp_path / "areal.parquet")
+    assert label_source(tmp_path / "areal.parquet", "klass").on(BLOCK)[0, 0] == 4
 
 
 def test_whole_numbers_that_a_program_keeps_as_decimals_are_whole(tmp_path: Path) -> None:
