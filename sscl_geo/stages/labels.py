@@ -216,9 +216,10 @@ def label_unit(job: Job, unit: TileUnit) -> Evidence:
     (grid,) = (g for g in store.kept("grids", GridsOf.validate_python) if g.zone == unit.tile.zone)
     legend = store.kept("legend", Legend.model_validate)
     block = grid.block(unit.window)
-    labels = legend.recode(_opened(job).on(block), job.told)
+    found = _opened(job).on(block)
     if job.bbox is not None:
-        labels = np.where(inside_bbox(block, job.bbox), labels, np.uint8(UNLABELLED))
+        found = np.where(inside_bbox(block, job.bbox), found, found.dtype.type(UNLABELLED))
+    labels = legend.recode(found, job.told)
     labelled = int(np.count_nonzero(labels))
     return {
         "empty": labelled == 0,

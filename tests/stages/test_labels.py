@@ -24,7 +24,12 @@ from sscl_geo.errors import (
     PlanConflictError,
 )
 from sscl_geo.frozen import read_yaml
+from sscl_geo.geo.area import Area
+from sscl_geo.geo.bbox import BBox
+from sscl_geo.geo.grid import Window
+from sscl_geo.geo.ground import block_bbox, inside_bbox
 from sscl_geo.geo.legend import Legend
+from sscl_geo.geo.zones import grids_of
 from sscl_geo.io.cubes import Classes
 from sscl_geo.io.maps import map_layout
 from sscl_geo.io.plan import Plan
@@ -36,6 +41,7 @@ from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.evaluate import evaluate
 from sscl_geo.stages.labels import LabelsRequest, LayerSource, legend_of, make_labels, resume
 from sscl_geo.stages.upkeep import status, verify
+from tests.drawn_cubes import draw_cube
 from tests.drawn_maps import draw_map, drawn
 
 Content = Callable[[Path], dict[str, bytes]]
@@ -62,6 +68,27 @@ def test_a_value_that_the_legend_misses_is_named(
     assert status(tmp_path / "labels.zarr").counts["done"] > 0
     with pytest.raises(InvalidInputError, match="unfinished"):
         Classes.open(tmp_path / "labels.zarr", "labels")
+
+
+def test_a_value_outside_the_box_needs_no_class(dfc2020: Legend, tmp_path: Path) -> None:
+    (grid,) = grids_of(Area(bbox=BBox(15.0, 48.7, 15.02, 48.71)), "auto", 256)
+    draw_cube(tmp_path / "cube.zarr", (grid,), Window(0, 0, 0, 0))
+    ground = grid.block(Window(0, 0, *grid.shape))
+    west, south, east, north = block_bbox(ground)
+    inside = inside_bbox(ground, BBox(west, south, (west + east) / 2, north))
+    values = np.where(inside, 10, 77).astype(np.uint8)
+    write_cog(tmp_path / "a.tif", values, crs=grid.crs, transform=ground.transform, nodata=0)
+    request = LabelsRequest(
+        cube=tmp_path / "cube.zarr",
+        source=tmp_path / "a.tif",
+        legend=dfc2020,
+        bbox=BBox(west, south, (west + east) / 2, north),
+    )
+    make_labels(request, tmp_path / "labels.zarr")
+    found = xarray.open_zarr(tmp_path / "labels.zarr", group=grid.zone, mask_and_scale=False)
+    assert np.array_equal(found.labels.values, np.where(inside, 10, 0))
+    with pytest.raises(HolesError, match=r"\[77\]"):
+        make_labels(request.replace(bbox=None), tmp_path / "others.zarr")
 
 
 def test_a_source_of_which_no_tile_can_be_labelled_leaves_nothing(
