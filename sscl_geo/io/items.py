@@ -1,7 +1,7 @@
 """STAC items in the forms that catalogues give them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -46,16 +46,22 @@ class Item(Frozen):
 
     @property
     def moment(self) -> datetime:
-        """The item's `datetime`, or else its start.
+        """The item's `datetime`, or else its start, in UTC.
 
         Raises:
             CatalogError: It has neither.
         """
-        told = self.properties.get("datetime") or self.properties.get("start_datetime")
-        try:
-            return str_to_datetime(told if isinstance(told, str) else "")
-        except ValueError:
-            raise CatalogError(f"the item has no datetime that can be read: {told!r}") from None
+        return _utc(self.properties.get("datetime") or self.properties.get("start_datetime"))
+
+    @property
+    def end(self) -> datetime:
+        """The item's `end_datetime`, or else its moment, in UTC.
+
+        Raises:
+            CatalogError: It has neither.
+        """
+        told = self.properties.get("end_datetime")
+        return _utc(told) if told else self.moment
 
     @property
     def box(self) -> BBox:
@@ -83,6 +89,15 @@ def parse_item(raw: object) -> Item:
         return parse(Item, raw, "the item")
     except InvalidInputError as error:
         raise CatalogError(str(error)) from None
+
+
+def _utc(told: object) -> datetime:
+    """Return a time of an item; one without a zone is in UTC, as STAC has all times."""
+    try:
+        moment = str_to_datetime(told if isinstance(told, str) else "")
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise CatalogError(f"the item has no datetime that can be read: {told!r}") from None
 
 
 def present(item: Item, keys: str | tuple[str, ...]) -> Iterator[str]:

@@ -18,8 +18,8 @@ class LayerItem(Frozen):
 
     Attributes:
         id: The STAC item's id; data only, never part of a path.
-        datetime: Its time, or the start of the time that it stands for.
-        end: The end of that time.
+        datetime: Its time, or the start of the time that it stands for, in UTC.
+        end: The end of that time, in UTC.
         bbox: Its box in degrees.
         href: Unsigned address of the raster.
     """
@@ -49,8 +49,9 @@ def to_layer(raw: object, layer: Layer, source: Source) -> LayerItem:
     if item.collection not in (None, layer.collection):
         raise CatalogError(f"collection {item.collection!r} is not {layer.collection!r}")
     href = asset_href(item, layer.asset, GEOTIFF, source)
-    end = item.properties.get("end_datetime") or item.moment
-    fields = {"id": item.id, "datetime": item.moment, "end": end, "bbox": item.box, "href": href}
+    fields = {
+        "id": item.id, "datetime": item.moment, "end": item.end, "bbox": item.box, "href": href
+    }  # fmt: skip
     return parse(LayerItem, fields, f"item {item.id}")
 
 

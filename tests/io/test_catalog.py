@@ -1,5 +1,7 @@
 import json
+import re
 import socket
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.catalog import Found, search, to_scene
 from sscl_geo.io.profile import Source, source
+from sscl_geo.stages.ingest.grouping import solar_day
 from sscl_geo.stages.ingest.plan import derived
 from sscl_geo.stages.ingest.request import IngestRequest
 
@@ -159,6 +162,20 @@ def test_an_item_needs_time_place_bands_and_a_trusted_host() -> None:
 def test_a_box_with_heights_is_a_box() -> None:
     item = example() | {"bbox": [3.0, 50.0, -10.0, 3.1, 50.1, 90.0]}
     assert taken(item).bbox == BBox(3.0, 50.0, 3.1, 50.1)
+
+
+@pytest.mark.parametrize("told", ["2020-05-02T01:30:00+03:00", "2020-05-01T22:30:00"])
+def test_the_time_of_an_item_is_told_in_utc(told: str) -> None:
+    scene = taken(example(datetime=told))
+    assert scene.datetime.isoformat() == "2020-05-01T22:30:00+00:00"
+    assert scene.datatake == "20200501T223000"
+    assert solar_day(scene, 3.0) == date(2020, 5, 1)
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "now"])
+def test_a_time_that_is_none_is_an_error_of_the_catalogue(told: str) -> None:
+    with pytest.raises(CatalogError, match=re.escape(f"no datetime that can be read: '{told}'")):
+        taken(example(datetime=told))
 
 
 @pytest.mark.parametrize("bbox", [[], [3.0, 50.0, 3.1]])

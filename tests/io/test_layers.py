@@ -73,6 +73,17 @@ def test_a_layer_that_a_catalogue_lacks_is_told() -> None:
         named_layer(source("earth-search"), "worldcover")
 
 
+def test_the_time_of_a_raster_is_told_in_utc(realdata: Path) -> None:
+    catalogue = source("planetary-computer")
+    path = realdata / "stac_items" / "pc__cop-dem-glo-30.json"
+    raw = json.loads(path.read_text())["features"][0]
+    times = {"datetime": None, "start_datetime": "2021-01-01T01:00:00+02:00"}
+    raw["properties"] |= {**times, "end_datetime": "2021-12-31T23:00:00-05:00"}
+    found = to_layer(raw, catalogue.profile.layers["cop-dem"], catalogue)
+    assert found.datetime.isoformat() == "2020-12-31T23:00:00+00:00"
+    assert found.end.isoformat() == "2022-01-01T04:00:00+00:00"
+
+
 def test_an_item_of_another_collection_is_no_layer() -> None:
     catalogue = source("earth-search")
     raw = {"id": "a", "collection": "b", "properties": {}, "assets": {}}
