@@ -129,13 +129,17 @@ def items(source: Source, asked: Query) -> Iterator[dict[str, Any]]:
 
 
 def _is_asked(raw: dict[str, Any], asked: Query) -> bool:
-    """Whether an API would answer with the item; one without a place or time is for `to_scene`."""
+    """Whether an API would answer with the item: its time, from start to end, meets the interval.
+
+    One without a place or time is for `to_scene`.
+    """
     try:
         item = parse_item(raw)
-        box, moment = item.box, item.moment
+        box, first, last = item.box, item.start.date(), item.end.date()
     except CatalogError:
         return True
-    return moment in asked.interval and any(meet(box, part) for part in asked.boxes)
+    is_then = first < asked.interval.end and last >= asked.interval.start
+    return is_then and any(meet(box, part) for part in asked.boxes)
 
 
 def _meets(scene: Scene, boxes: Iterable[BBox], interval: Period) -> bool:

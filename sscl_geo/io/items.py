@@ -64,6 +64,16 @@ class Item(Frozen):
         return _utc(told) if told else self.moment
 
     @property
+    def start(self) -> datetime:
+        """The item's `start_datetime`, or else its moment, in UTC.
+
+        Raises:
+            CatalogError: It has neither.
+        """
+        told = self.properties.get("start_datetime")
+        return _utc(told) if told else self.moment
+
+    @property
     def box(self) -> BBox:
         """The item's box in degrees, without heights.
 

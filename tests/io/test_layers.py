@@ -1,16 +1,21 @@
 """Label and auxiliary layers of real catalogues."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pystac
 import pytest
+import shapely
+from shapely.geometry import mapping
 
+from sscl_geo.demo.serve import served
 from sscl_geo.errors import CatalogError, InvalidInputError, SsclGeoError
 from sscl_geo.geo.bbox import BBox
 from sscl_geo.geo.period import parse_interval
 from sscl_geo.io.layers import LayerItem, named_layer, search_layer, to_layer
-from sscl_geo.io.profile import Layer, Source, source
+from sscl_geo.io.profile import GEOTIFF, Layer, Source, source
 
 CHILE = BBox(-74, -54, -66, -17)
 ALWAYS = parse_interval("2020-01-01/2023-12-31")
@@ -32,6 +37,29 @@ def test_the_layer_of_a_place_is_found_on_disk_and_by_an_api(realdata: Path, rea
     assert [item.id for item in by_web] == ["LULC_433D_629L_3_1_2020"]
     assert Path(by_disk[0].href).is_file()
     assert by_web[0].href.endswith("LULC_433D_629L_3_1_2020/data.tif")
+
+
+@pytest.mark.parametrize("moment", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("is_served", [False, True])
+def test_a_year_s_layer_is_found_from_within_the_year(
+    tmp_path: Path, is_served: bool, moment: datetime | None
+) -> None:
+    start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 12, 31, tzinfo=UTC)
+    shape = mapping(shapely.box(*CHILE))
+    item = pystac.Item("year", shape, [*CHILE], moment, {}, start, end)
+    item.add_asset("data", pystac.Asset(str(tmp_path / "a.tif"), media_type=GEOTIFF[0]))
+    extent = pystac.Extent(pystac.SpatialExtent([[*CHILE]]), pystac.TemporalExtent([[start, end]]))
+    collection = pystac.Collection("land-cover", "", extent)
+    collection.add_item(item)
+    catalog = pystac.Catalog("years", "")
+    catalog.add_child(collection)
+    catalog.normalize_and_save(str(tmp_path), pystac.CatalogType.SELF_CONTAINED)
+    path = tmp_path / "catalog.json"
+    with served(path) if is_served else nullcontext() as urls:
+        found_in = with_land_cover(source(urls.api if urls else str(path)))
+        layer = named_layer(found_in, "land-cover")
+        for days, count in (("2020-07-01/2020-07-31", 1), ("2021-07-01/2021-07-31", 0)):
+            assert len(search_layer(found_in, layer, CHILE, parse_interval(days))) == count
 
 
 def test_a_year_s_layer_is_not_taken_for_the_year_before() -> None:
