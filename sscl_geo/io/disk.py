@@ -28,7 +28,6 @@ class Disk:
 
     def put(self, key: str, content: bytes) -> None:
         """Write a file whose readers see the old content or the new; its folder is made."""
-        Path(key).parent.mkdir(parents=True, exist_ok=True)
         write_whole(Path(key), content)
 
     @contextmanager
@@ -47,13 +46,13 @@ class Disk:
         path = Path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         pending = _pending(path)
-        _write_through(pending, content)
         try:
+            _write_through(pending, content)
             os.link(pending, path)
         except FileExistsError:
             return path.read_bytes() == content
         finally:
-            pending.unlink()
+            pending.unlink(missing_ok=True)
         return True
 
     def names(self, key: str) -> list[str]:
@@ -93,10 +92,8 @@ def sha256_of(*paths: Path) -> str:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, and its folder; readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pending = _pending(path)
-    _write_through(pending, content)
-    pending.replace(path)
-    sync(path.parent, path.parent)
+    with Disk().new_file(str(path)) as pending:
+        _write_through(pending, content)
 
 
 def sync(path: Path, root: Path) -> None:

@@ -1,4 +1,5 @@
 import pickle
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,18 @@ def test_a_new_file_stands_only_when_it_is_whole(place: Location) -> None:
         path.write_bytes(b"new" * 3_000_000)
     assert place.read_bytes() == b"new" * 3_000_000
     assert [name for name in place.parent.names() if "partial" in name] == []
+
+
+@pytest.mark.parametrize("write", [Location.put_whole, Location.create])
+def test_a_file_that_the_disk_cannot_hold_leaves_nothing(write: Any, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(location(tmp_path / "a"), b"more than ten bytes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bucket_that_is_absent_is_said_to_be(s3: str) -> None:
