@@ -22,6 +22,9 @@ DISK_FAULTS = (
 )
 """What an operating system refuses for reasons that only the user can mend."""
 
+MISPLACED = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY)
+"""What it refuses because something else stands at a place: a folder, or a file for a folder."""
+
 
 class SsclGeoError(Exception):
     """A failure that the user can understand and act on; its text is one line."""
@@ -124,8 +127,8 @@ def readable(what: str, kind: type[SsclGeoError] = InvalidInputError) -> Iterato
 def reported() -> Iterator[None]:
     """Print an error of the user's kind as one line on stderr and exit with its code.
 
-    So is a missing extra of the package, and a disk that is full or closed to us. Any other error
-    is a mistake of ours: its traceback is printed, without secrets.
+    So is a missing extra of the package, a disk that is full or closed to us, and a place that is
+    taken. Any other error is a mistake of ours: its traceback is printed, without secrets.
     """
     keep_secrets_out_of_logs()
     try:
@@ -142,9 +145,11 @@ def reported() -> Iterator[None]:
             2,
         )
     except OSError as error:
-        if error.errno not in DISK_FAULTS:
+        if error.errno not in (*DISK_FAULTS, *MISPLACED):
             _end(without_secrets(traceback.format_exc()), 1)
-        where = f": {error.filename}" if error.filename else ""
+        # Of a renaming, the second is the name that the user knows.
+        name = error.filename2 or error.filename
+        where = f": {name}" if name else ""
         _end(f"error: {error.strerror}{where}; mend that, and run the same command again", 1)
     except Exception:  # noqa: BLE001 - the traceback is shown
         _end(without_secrets(traceback.format_exc()), 1)

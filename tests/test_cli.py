@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from sscl_geo.cli import app
+from sscl_geo.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[1]
 BOX = ("15.0", "48.7", "15.1", "48.75")
@@ -78,6 +82,26 @@ def test_an_argument_that_breaks_a_rule_is_refused_before_any_search(
     out = tmp_path / "cube.zarr"
     done = run("sscl_geo.ingest", "--bbox", *BOX, *DATES, *words, "--out", str(out))
     assert_one_line(done, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--sensors", "sentinel2_l2a", "--sensors", "sentinel2_l2a"), "--sensors sentinel2_l2a"),
+        (("--tile-px", "1" + 24 * "0"), "--tile-px 1000.*at most 65536"),
+        (("--plan", "--mb-per-second", "0"), "--mb-per-second 0: must be"),
+        (("--plan", "--mb-per-second", "inf"), "--mb-per-second inf: must be"),
+        (("--plan", "--price", "-1"), "--price -1: must be"),
+        (("--plan", "--price", "nan"), "--price nan: must be"),
+    ],
+)
+def test_a_number_beyond_use_is_refused_before_any_search(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    command = ["ingest", "--bbox", *BOX, *DATES, "--out", str(tmp_path / "cube.zarr"), *words]
+    with pytest.raises(InvalidInputError, match=told):
+        CliRunner().invoke(app, command, catch_exceptions=False)
     assert not list(tmp_path.iterdir())
 
 

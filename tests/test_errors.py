@@ -4,10 +4,12 @@ import re
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sscl_geo.errors import EXTRAS, ReadError, readable, reported
+from sscl_geo.io.disk import Disk, write_whole
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -45,6 +47,42 @@ def test_what_only_the_user_can_mend_is_one_line(
     assert said.startswith("error: ")
     assert len(said.splitlines()) == 1
     assert told in said
+
+
+def whole(path: Path) -> None:
+    write_whole(path, b"new")
+
+
+def file(path: Path) -> None:
+    with Disk().new_file(str(path)) as pending:
+        pending.write_bytes(b"new")
+
+
+def folder(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (whole, "folder"),
+        (whole, "file/x.csv"),
+        (file, "folder"),
+        (folder, "file"),
+        (folder, "file/x"),
+    ],
+)
+def test_a_place_that_is_taken_is_told_by_its_name(
+    tmp_path: Path, write: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit) as ended, reported():
+        write(tmp_path / name)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert re.fullmatch(f"error: [A-Z].*: {tmp_path}/{Path(name).parts[0]}.*; mend .*\n", said)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "file", tmp_path / "folder"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The command that makes cubes of scenes."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,6 +110,7 @@ def ingest(
     from sscl_geo.stages.ingest import IngestRequest, Method, estimate
     from sscl_geo.stages.ingest import ingest as run_ingest
 
+    _check_rates(mb_per_second, price)
     machines = machines_of(executor, workers, dask)
     mask = {"opening_px": opening, "dilation_px": dilation}
     method = {
@@ -137,6 +139,13 @@ def ingest(
         return
     summary = run_ingest(request, location(out), machines)
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a scene")
+
+
+def _check_rates(mb_per_second: float, price: float) -> None:
+    if not 0 < mb_per_second < math.inf:
+        raise InvalidInputError(f"--mb-per-second {mb_per_second:g}: must be a number above 0")
+    if not 0 <= price < math.inf:
+        raise InvalidInputError(f"--price {price:g}: must be a number, 0 or more")
 
 
 def _tell(found: "Estimate", mb_per_second: float, workers: int, price: float) -> None:

@@ -22,6 +22,9 @@ SNAP = 60
 CHUNK_PX = 256
 """Side of a chunk at 10 m; a tile is a whole number of chunks."""
 
+MOST_TILE_PX = 2**16
+"""Most pixels along a side of a tile: 655 km, more than any machine holds at once."""
+
 
 class Window(NamedTuple):
     """A rectangle of pixels: first row and column, then the number of rows and columns."""
@@ -164,10 +167,10 @@ class Grid(Frozen):
                 f"grid origin {self.origin} and shape {self.shape} must be whole multiples "
                 f"of {SNAP} m"
             )
-        if self.tile_px < CHUNK_PX or self.tile_px % CHUNK_PX:
+        if not CHUNK_PX <= self.tile_px <= MOST_TILE_PX or self.tile_px % CHUNK_PX:
             raise InvalidInputError(
                 f"--tile-px {self.tile_px}: must be a multiple of {CHUNK_PX}, so that every "
-                "shard holds whole chunks"
+                f"shard holds whole chunks, and at most {MOST_TILE_PX}"
             )
         return self
 
@@ -192,10 +195,11 @@ class Grid(Frozen):
         """Return the same pixels in tiles of another size, keeping those over a kept tile.
 
         Raises:
-            InvalidInputError: The size is not a multiple of 256.
+            InvalidInputError: The size is not a multiple of 256, or too large.
         """
+        resized = self.replace(tile_px=tile_px)
         if self.kept is None or tile_px == self.tile_px:
-            return self.replace(tile_px=tile_px)
+            return resized
         covered = {
             (row, column)
             for tile in self.tiles
@@ -203,7 +207,7 @@ class Grid(Frozen):
             for row in range(y // tile_px, (y + height - 1) // tile_px + 1)
             for column in range(x // tile_px, (x + width - 1) // tile_px + 1)
         }
-        return self.replace(tile_px=tile_px, kept=tuple(sorted(covered)))
+        return resized.replace(kept=tuple(sorted(covered)))
 
     @property
     def lattice_origin(self) -> tuple[int, int]:

@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 
+YEARS = (1900, 2200)
+"""First and last year that an interval may name."""
+
 _DURATION = re.compile(r"P(\d+)([DMY])")
 
 
@@ -29,7 +32,7 @@ def parse_interval(text: str) -> Period:
     """Return `A/B` as a period; B is the last day and belongs to it, as in a STAC search.
 
     Raises:
-        InvalidInputError: The text is not two ISO 8601 dates, or B lies before A.
+        InvalidInputError: The text is not two ISO 8601 dates of `YEARS`, or B lies before A.
     """
     try:
         start, end = (date.fromisoformat(part.strip()) for part in text.split("/"))
@@ -41,6 +44,10 @@ def parse_interval(text: str) -> Period:
     if end < start:
         raise InvalidInputError(
             f"--datetime {text!r}: the last day lies before the first; swap them"
+        )
+    if start.year < YEARS[0] or end.year > YEARS[1]:
+        raise InvalidInputError(
+            f"--datetime {text!r}: years must be within {YEARS[0]}..{YEARS[1]}; name nearer days"
         )
     return Period(start=start, end=end + timedelta(days=1))
 

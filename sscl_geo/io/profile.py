@@ -154,8 +154,15 @@ def source(catalog: str, profile: str | None = None) -> Source:
 
     Raises:
         InvalidInputError: There is no such profile or file, the profile has no URL or is the second
-            one named, or a URL holds credentials, which would be kept in every store.
+            one named, or a URL is malformed or holds credentials, which would be kept in every
+            store.
     """
+    try:
+        urlsplit(catalog)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"--catalog: the URL is malformed ({error}); write it as https://host/path"
+        ) from None
     if is_url(catalog) and ("@" in urlsplit(catalog).netloc or urlsplit(catalog).query):
         raise InvalidInputError(
             f"--catalog {redacted(catalog)}: leave credentials and queries out of the URL, which "

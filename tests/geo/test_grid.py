@@ -116,6 +116,15 @@ def pixels(window: Window) -> set[tuple[int, int]]:
     return {(row, column) for row in rows for column in columns}
 
 
+@pytest.mark.parametrize("tile_px", [0, -256, 100, 2**16 + 256, 10**24])
+def test_tiles_are_whole_chunks_and_not_larger_than_any_use(tile_px: int) -> None:
+    grid = Grid(crs="EPSG:32633", origin=(0, 0), shape=(600, 600), tile_px=256, kept=((0, 0),))
+    with pytest.raises(InvalidInputError, match=f"--tile-px {tile_px}: must be"):
+        grid.retiled(tile_px)
+    with pytest.raises(InvalidInputError, match=f"--tile-px {tile_px}: must be"):
+        grid.replace(tile_px=tile_px)
+
+
 @given(WINDOWS)
 def test_a_window_holds_its_pixels_alone(window: Window) -> None:
     y, x = np.mgrid[-12:85, -12:85]

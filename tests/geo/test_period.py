@@ -112,6 +112,8 @@ def test_a_day_begins_at_midnight_in_utc() -> None:
         ("2024-01-01/2024-02-01/2024-03-01", "give two dates"),
         ("yesterday/today", "give two dates"),
         ("2024-02-01/2024-01-31", "swap them"),
+        ("2024-04-01/9999-12-31", r"within 1900\.\.2200"),
+        ("0001-01-01/2024-04-01", r"within 1900\.\.2200"),
     ],
 )
 def test_what_is_no_interval_is_refused(text: str, told: str) -> None:

@@ -102,6 +102,7 @@ def test_a_static_catalogue_is_read_from_its_own_folder_alone(tmp_path: Path) ->
         ("absent/catalog.json", None, r"--catalog absent/catalog\.json: no such file.*generic"),
         ("http://127.0.0.1:1", "atlantis", r"catalogue profile 'atlantis'"),
         ("generic", None, r"no url.*generic as --profile"),
+        ("http://[bad", None, r"--catalog: the URL is malformed"),
         ("earth-search", "generic", r"--profile generic: is of a URL.*earth-search is a profile"),
     ],
 )

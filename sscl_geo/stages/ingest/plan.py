@@ -108,8 +108,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     compositor_of(request.method.compositor)
     # Of a region, which its box holds many times over, most scenes may lie over no tile.
     tiles = Boxes([_around(tile_bbox(grid, tile)) for grid in grids for tile in grid.tiles])
-    names = request.sensors or tuple(request.source.profile.sensors)
-    sensors = [_sensor(name, request.source) for name in names]
+    sensors = _sensors(request)
     found = {
         sensor.name: search(
             request.source,
@@ -157,6 +156,15 @@ def _around(box: BBox) -> BBox:
 def _is_wanted(tiles: Boxes, max_cloud: float, scene: Scene) -> bool:
     """Whether a scene lies over a tile and is not too cloudy, as far as its catalogue tells."""
     return (scene.cloud_cover or 0) <= max_cloud and bool(tiles.meeting(scene.bbox).size)
+
+
+def _sensors(request: IngestRequest) -> list[Sensor]:
+    """Return the sensors wanted, or all that the catalogue has."""
+    repeated = [name for name, count in Counter(request.sensors).items() if count > 1]
+    if repeated:
+        raise InvalidInputError(f"--sensors {repeated[0]}: is named twice; name it once")
+    names = request.sensors or tuple(request.source.profile.sensors)
+    return [_sensor(name, request.source) for name in names]
 
 
 def _sensor(name: str, source: Source) -> Sensor:
