@@ -14,8 +14,13 @@ def names(package: str) -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
 
 
-def find(package: str, name: str) -> ModuleType:
+def find(package: str, name: str, option: str | None = None) -> ModuleType:
     """Return the plugin module `name` of `package`.
+
+    Args:
+        package: Where the plugins of its kind are.
+        name: Its file name without the suffix.
+        option: What the user calls the choice, for the error; the package's name if None.
 
     Raises:
         InvalidInputError: There is no such plugin. A plugin that exists but fails to import raises
@@ -23,10 +28,8 @@ def find(package: str, name: str) -> ModuleType:
     """
     known = names(package)
     if name not in known:
-        kind = package.rsplit(".", 1)[-1]
-        raise InvalidInputError(
-            f"unknown name {name!r} in {kind}; choose one of {', '.join(known)}"
-        )
+        kind = option or package.rsplit(".", 1)[-1]
+        raise InvalidInputError(f"{kind} {name!r}: unknown; choose one of {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
 
 

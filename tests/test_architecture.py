@@ -65,7 +65,7 @@ def test_every_sensor_is_named_like_its_file_and_has_arrays_of_its_own() -> None
 
 
 def test_an_unknown_plugin_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInputError, match=r"'landsat' in sensors.*sentinel2_l2a"):
+    with pytest.raises(InvalidInputError, match=r"sensors 'landsat': .*sentinel2_l2a"):
         plugins.find("sscl_geo.sensors", "landsat")
 
 

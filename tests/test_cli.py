@@ -69,10 +69,10 @@ def test_an_unreachable_catalogue_is_named_with_what_to_check(tmp_path: Path) ->
         (("--datetime", "2024"), ("--datetime", "first day / last day")),
         (("--tile-px", "100"), ("--tile-px 100", "multiple of 256")),
         (("--grid", "EPSG:4326"), ("--grid", "EPSG:3035")),
-        (("--compositor", "mode"), ("'mode'", "median")),
-        (("--orbit", "north"), ("orbit", "ascending")),
+        (("--compositor", "mode"), ("--compositor 'mode'", "median")),
+        (("--orbit", "north"), ("--orbit: ", "ascending")),
         (("--region", "absent.gpkg"), ("either --bbox W S E N or --region FILE",)),
-        (("--workers", "0"), ("workers", "greater than or equal to 1")),
+        (("--workers", "0"), ("--workers 0", "1 or more")),
         (("--executor", "spark"), ("--executor spark", "dask, ray_tasks, serial")),
     ],
 )
@@ -103,6 +103,29 @@ def test_a_number_beyond_use_is_refused_before_any_search(
     with pytest.raises(InvalidInputError, match=told):
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("composite --cube c --out o --opening -1", "^--opening: .*got -1"),
+        ("composite --cube c --out o --dilation -1", "^--dilation: .*got -1"),
+        ("baseline --cube c --labels l --out o --context 0", "^--context: .*got 0"),
+        ("publish --map m --out o --file-px 100", "^--file-px: .*got 100"),
+        ("chips --source c --kind cube --out o --size 1", "^--size: .*got 1"),
+        ("chips --source c --kind cube --out o --size 5", "^--size 5: must be even"),
+        ("chips --source c --kind foo --out o", "^--kind foo: choose one of cube, .*sen12ms"),
+        ("despeckle --chips c --out o --filter foo", "^--filter 'foo': .*lognlm"),
+        ("demo --out o --ranks -1", "^--ranks: .*got -1"),
+        ("report --cube c --out o --map a=x --map a=y", "^--map a: names two maps"),
+        ("report --cube c --out o --map =x", "^--map '=x': give NAME=PATH"),
+        ("report --cube c --out o --map a=", "^--map 'a=': give NAME=PATH"),
+        ("report --cube c --out o --map x", "^--map 'x': give NAME=PATH"),
+    ],
+)
+def test_a_refusal_begins_with_the_option(words: str, told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told):
+        CliRunner().invoke(app, words.split(), catch_exceptions=False)
 
 
 def test_something_else_at_the_output_is_left_alone(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from sscl_geo.cli.options import (
     ExecutorOption,
     OutOption,
     WorkersOption,
+    parsed,
 )
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import parse, read_yaml
+from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.bbox import checked_bbox
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import local_path, location
@@ -129,7 +130,7 @@ def composite(
 
     given = {"opening_px": opening, "dilation_px": dilation}
     mask = {name: value for name, value in given.items() if value is not None}
-    method = parse(Method, {"compositor": compositor, "mask": mask}, "options")
+    method = parsed(Method, {"compositor": compositor, "mask": mask})
     request = CompositeRequest(cube=location(cube), period=period, method=method)
     summary = run(request, location(out), machines_of(executor, workers, dask))
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
@@ -158,6 +159,8 @@ def chips(
     from sscl_geo.io.chips import write_chips
     from sscl_geo.stages.cut import CutSpec, cut_chips
 
+    if kind not in (CUBE, *names(CHIPSETS)):
+        raise InvalidInputError(f"--kind {kind}: choose one of {KINDS}")
     given = {"side_px": size, "block_m": block}
     cut = {name: value for name, value in given.items() if value is not None}
     if kind == CUBE and legend is not None:
@@ -166,7 +169,7 @@ def chips(
         raise InvalidInputError("--labels, --size and --block are of --kind cube; leave them out")
     if kind == CUBE:
         reference = None if labels is None else location(labels)
-        spec = parse(CutSpec, cut, "options")
+        spec = parsed(CutSpec, cut)
         made = cut_chips(location(source), reference, spec, location(out))
     else:
         named = None if legend is None else _legend(legend)

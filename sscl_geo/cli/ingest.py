@@ -11,9 +11,9 @@ from sscl_geo.cli.options import (
     DaskOption,
     ExecutorOption,
     WorkersOption,
+    parsed,
 )
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import parse
 from sscl_geo.io.location import location
 from sscl_geo.ops.masks import MaskSpec
 from sscl_geo.plugins import shipped_names
@@ -129,7 +129,7 @@ def ingest(
         tile_px=tile_px,
         max_cloud=max_cloud,
         ask_pixels=ask_pixels,
-        method=parse(Method, method, "options"),
+        method=parsed(Method, method),
     )
     if out is None and not plan:
         raise InvalidInputError("give --out, where the cube shall stand, or --plan")

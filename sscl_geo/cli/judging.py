@@ -1,5 +1,6 @@
 """How good maps are, and how much of each class there is."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -55,7 +56,7 @@ def report(
     request = ReportRequest(
         title=title,
         cube=location(cube),
-        maps=tuple(_named(text) for text in map or ()),
+        maps=_named(map or ()),
         reference=None if reference is None else location(reference),
         labels=None if labels is None else location(labels),
         model=None if model is None else local_path(model, BUNDLE),
@@ -126,8 +127,13 @@ def assess_report(
     print(f"{out}: OA {found.overall:.4f} ± {interval:.4f} (95 %) by {found.points} points")
 
 
-def _named(text: str) -> tuple[str, Location]:
-    name, found, path = text.partition("=")
-    if not found:
-        raise InvalidInputError(f"--map {text!r}: give NAME=PATH, such as ours=map.zarr")
-    return name, location(path)
+def _named(texts: Sequence[str]) -> tuple[tuple[str, Location], ...]:
+    maps: dict[str, Location] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise InvalidInputError(f"--map {text!r}: give NAME=PATH, such as ours=map.zarr")
+        if name in maps:
+            raise InvalidInputError(f"--map {name}: names two maps; name each otherwise")
+        maps[name] = location(path)
+    return tuple(maps.items())

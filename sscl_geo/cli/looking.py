@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sscl_geo import plugins
-from sscl_geo.cli.options import RanksOption
+from sscl_geo.cli.options import RanksOption, parsed
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import Frozen, parse
+from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import location
 from sscl_geo.plugins import shipped_names
@@ -64,7 +64,7 @@ def demo(
     from sscl_geo.demo.run import run_demo
     from sscl_geo.runtime.gang import Ranks
 
-    where = parse(Ranks, {"ranks": ranks}, "options")
+    where = parsed(Ranks, {"ranks": ranks})
     page = run_demo(out, size_px=size_px, seed=seed, ranks=where)
     print(f"report: {page.resolve()}")
 

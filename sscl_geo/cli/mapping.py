@@ -12,8 +12,8 @@ from sscl_geo.cli.options import (
     MapOption,
     OutOption,
     WorkersOption,
+    parsed,
 )
-from sscl_geo.frozen import parse
 from sscl_geo.io.location import local_path, location
 from sscl_geo.runtime.work import machines_of
 
@@ -80,7 +80,7 @@ def baseline(
     fields = {
         "trees": trees, "context": context or (), "seed": seed, "has_probabilities": probabilities
     }  # fmt: skip
-    request = parse(ForestRequest, fields, "options")
+    request = parsed(ForestRequest, fields)
     machines = machines_of(executor, workers, dask)
     summary = make_baseline(location(cube), location(labels), location(out), request, machines)
     print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
@@ -151,7 +151,7 @@ def publish(
         "crs": crs, "file_px": file_px,
         "id": id, "title": title, "license": license,
     }  # fmt: skip
-    request = parse(PublishRequest, fields, "options")
+    request = parsed(PublishRequest, fields)
     machines = machines_of(executor, workers, dask)
     summary = run(request, local_path(out, "a product"), machines)
     print(f"{out}: {summary.done} tiles published ({summary.now} now), {summary.empty} empty")

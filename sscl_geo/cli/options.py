@@ -1,10 +1,15 @@
 """Options that several commands share."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
 import typer
 
+from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import Frozen, parse
 from sscl_geo.plugins import names, shipped_names
+
+FrozenT = TypeVar("FrozenT", bound=Frozen)
 
 ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
@@ -17,6 +22,13 @@ PartOption = Annotated[
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"
+NAMES = {
+    "mask.opening_px": "--opening",
+    "mask.dilation_px": "--dilation",
+    "side_px": "--size",
+    "block_m": "--block",
+}
+"""Options that are called otherwise than the fields that they become."""
 
 OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
 StudyOption = Annotated[
@@ -59,3 +71,18 @@ DaskOption = Annotated[
     str | None,
     typer.Option("--dask", metavar="tls://…", help="Address of a running Dask scheduler."),
 ]
+
+
+def parsed(kind: type[FrozenT], fields: Mapping[str, object]) -> FrozenT:
+    """Return options as a value of `kind`.
+
+    Raises:
+        InvalidInputError: One of them breaks a rule; the message names it as the user does.
+    """
+    try:
+        return parse(kind, fields, "options")
+    except InvalidInputError as error:
+        field, _, rule = str(error).removeprefix("options: ").partition(": ")
+        usual = f"--{field.partition('.')[0].replace('_', '-')}"
+        name = field if field.startswith("--") else NAMES.get(field, usual)
+        raise InvalidInputError(f"{name}: {rule}") from None

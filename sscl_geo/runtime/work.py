@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, SsclGeoError
-from sscl_geo.frozen import Frozen, parse
+from sscl_geo.frozen import Frozen
 from sscl_geo.geo.grid import Grid, Tile, Window
 from sscl_geo.redaction import keep_secrets_out_of_logs, without_secrets
 
@@ -149,8 +149,9 @@ def machines_of(executor: str, workers: int, address: str | None) -> Machines:
         raise InvalidInputError(
             f"--dask {address}: is of --executor dask, not {executor}; leave one of them out"
         )
-    fields = {"executor": executor, "workers": workers, "address": address}
-    return parse(Machines, fields, "options")
+    if workers < 1:
+        raise InvalidInputError(f"--workers {workers}: must be 1 or more")
+    return Machines(executor=executor, workers=workers, address=address)
 
 
 class Stage(NamedTuple):

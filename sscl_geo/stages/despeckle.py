@@ -1,5 +1,6 @@
 """From chips to chips with a second, smoother radar beside the first, made once for all epochs."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +40,8 @@ def despeckle_chips(chips: AnyLocation, out: AnyLocation, name: str, looks: floa
             counterpart among the sensors.
         PlanConflictError: Another command made what stands at `out`.
     """
-    plugins.find(FILTERS, name)
-    if looks <= 0:
+    plugins.find(FILTERS, name, "--filter")
+    if not 0 < looks < math.inf:
         raise InvalidInputError(f"--looks {looks:g}: must be above 0; Sentinel-1 IW GRD has 4.4")
     opened = Chips.open(chips)
     known = plugins.names(SENSORS)

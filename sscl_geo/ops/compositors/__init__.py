@@ -19,4 +19,4 @@ def compositor_of(name: str) -> ModuleType:
     Raises:
         InvalidInputError: There is no such compositor.
     """
-    return plugins.find(__name__, name)
+    return plugins.find(__name__, name, "--compositor")
