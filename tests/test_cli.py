@@ -109,6 +109,7 @@ def test_a_number_beyond_use_is_refused_before_any_search(
     ("words", "told"),
     [
         ("composite --cube c --out o --opening -1", "^--opening: .*got -1"),
+        ("experiment smoke --chips c --out o --executor serial --ray far", "^--ray far: is of"),
         ("composite --cube c --out o --dilation -1", "^--dilation: .*got -1"),
         ("baseline --cube c --labels l --out o --context 0", "^--context: .*got 0"),
         ("publish --map m --out o --file-px 100", "^--file-px: .*got 100"),

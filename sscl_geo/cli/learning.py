@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+RAY = "ray_tasks"
+
 
 def _study(name: str, seed: int | None) -> "Study":
     from sscl_geo.learn.study import Study
@@ -193,7 +195,7 @@ def experiment(
         list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
-    executor: ExecutorOption = "ray_tasks",
+    executor: ExecutorOption = RAY,
     workers: WorkersOption = 2,
     ray: RayOption = None,
     gpu: Annotated[
@@ -206,6 +208,8 @@ def experiment(
 
     whole = read_yaml(Experiment, shipped_file("workflows/experiments", experiment, "EXPERIMENT"))
     matrix = whole.part(system or (), seeds)
+    if ray is not None and executor != RAY:
+        raise InvalidInputError(f"--ray {ray}: is of --executor {RAY}, not {executor}")
     machines = parse(
         Machines,
         {"executor": executor, "workers": workers, "address": ray, "gpus": gpu},

@@ -22,6 +22,7 @@ from sscl_geo.io.chips import Chips, write_chips
 from sscl_geo.io.chipsets import hls_worldcover
 from sscl_geo.io.journal import journal
 from sscl_geo.plugins import names, shipped
+from sscl_geo.runtime.gang import CACHE
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Machines
 
@@ -182,6 +183,7 @@ def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(
     done: Path, chips: Chips, smoke: Experiment
 ) -> None:
     before = (done / "results.json").read_text()
+    assert not (done / CACHE).exists()
     assert run_experiment(smoke, chips.path, done, Machines()).now == 0
     assert (done / "results.json").read_text() == before
     systems = {**smoke.systems, "random_again": System()}

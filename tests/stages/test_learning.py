@@ -236,7 +236,7 @@ def test_settings_that_do_not_fit_are_refused_and_leave_nothing(
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"backbone": {"name": "deeplabv3x"}}, "unknown name 'deeplabv3x'"),
+        ({"backbone": {"name": "deeplabv3x"}}, "'deeplabv3x': unknown"),
         ({"init": {"name": "imagenet", "settings": {"weights": "absent.pth"}}}, "no such file"),
         ({"features": {"layers": 0, "width": 1}}, "UniFeat trains the feature extractor"),
         ({"settings": {"sides": 3}}, "settings of unifeat"),
