@@ -145,7 +145,8 @@ def test_an_unknown_executor_is_refused_before_anything_is_touched(
 ) -> None:
     (store / "half.partial").write_text("half")
     with pytest.raises(
-        InvalidInputError, match="'abacus' in executors; choose one of dask, ray_tasks, serial"
+        InvalidInputError,
+        match="executors 'abacus': unknown; choose one of dask, ray_tasks, serial",
     ):
         execute(stage_of(source, store), journal(store), Machines(executor="abacus"), "toy")
     assert [path.name for path in store.iterdir()] == ["half.partial"]

@@ -52,7 +52,8 @@ class Training(NamedTuple):
     is_pretraining: bool = False
 
     def ranks(self, count: int, **changes: object) -> Ranks:
-        return Ranks.model_validate({"ranks": count, "address": self.cluster.address, **changes})
+        address = self.cluster.address if count else None
+        return Ranks.model_validate({"ranks": count, "address": address, **changes})
 
     def to(self, out: Path, ranks: Ranks) -> Bundle:
         if self.is_pretraining:
