@@ -18,9 +18,10 @@ from sscl_geo.cli.options import (
     SeedOption,
     StudyOption,
     WorkersOption,
+    parsed,
 )
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.frozen import parse, read_yaml
+from sscl_geo.frozen import read_yaml
 from sscl_geo.io.location import local_path, location
 from sscl_geo.plugins import shipped_file, shipped_names
 from sscl_geo.runtime.work import Machines
@@ -37,7 +38,7 @@ def _study(name: str, seed: int | None) -> "Study":
     from sscl_geo.learn.study import Study
 
     numbers = read_yaml(Study, shipped_file("workflows/studies", name, "--study"))
-    return numbers if seed is None else parse(Study, {**dict(numbers), "seed": seed}, "options")
+    return numbers if seed is None else parsed(Study, {**dict(numbers), "seed": seed})
 
 
 @app.command()
@@ -62,7 +63,7 @@ def pretrain(
 
     numbers = _study(study, seed)
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
-    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
+    where = parsed(Ranks, {**machines, "recomputes": recompute, "compiles": compile})
     request = PretrainRequest(imagery=tuple(selected(path, part) for path in cube), study=numbers)
     folder = local_path(out, BUNDLE)
     with followed(folder / BOARD / LINES):
@@ -137,7 +138,7 @@ def finetune(
         study=_study(study, seed),
     )
     machines = {"ranks": ranks, "address": ray, "gpus": gpu}
-    where = parse(Ranks, {**machines, "recomputes": recompute, "compiles": compile}, "options")
+    where = parsed(Ranks, {**machines, "recomputes": recompute, "compiles": compile})
     folder = local_path(out, BUNDLE)
     with followed(folder / BOARD / LINES):
         bundle = run(request, folder, where)
@@ -210,10 +211,8 @@ def experiment(
     matrix = whole.part(system or (), seeds)
     if ray is not None and executor != RAY:
         raise InvalidInputError(f"--ray {ray}: is of --executor {RAY}, not {executor}")
-    machines = parse(
-        Machines,
-        {"executor": executor, "workers": workers, "address": ray, "gpus": gpu},
-        "options",
+    machines = parsed(
+        Machines, {"executor": executor, "workers": workers, "address": ray, "gpus": gpu}
     )
     folder = local_path(out, "an experiment")
     summary = run_experiment(matrix, location(chips), folder, machines, judged)

@@ -9,8 +9,6 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.plugins import names, shipped_names
 
-FrozenT = TypeVar("FrozenT", bound=Frozen)
-
 ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
 ]
@@ -22,6 +20,11 @@ PartOption = Annotated[
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
 BUNDLE = "a model bundle"
+# Checkers of types resolve its bound where it is used, so that it cannot be imported.
+FrozenT = TypeVar("FrozenT", bound=Frozen)
+
+OPTIONS = "options"
+
 NAMES = {
     "mask.opening_px": "--opening",
     "mask.dilation_px": "--dilation",
@@ -80,9 +83,11 @@ def parsed(kind: type[FrozenT], fields: Mapping[str, object]) -> FrozenT:
         InvalidInputError: One of them breaks a rule; the message names it as the user does.
     """
     try:
-        return parse(kind, fields, "options")
+        return parse(kind, fields, OPTIONS)
     except InvalidInputError as error:
-        field, _, rule = str(error).removeprefix("options: ").partition(": ")
-        usual = f"--{field.partition('.')[0].replace('_', '-')}"
-        name = field if field.startswith("--") else NAMES.get(field, usual)
-        raise InvalidInputError(f"{name}: {rule}") from None
+        told = str(error).removeprefix(f"{OPTIONS}: ")
+        field, _, rule = told.partition(": ")
+        top = field.partition(".")[0]
+        if top in kind.model_fields:  # other checks name what they are of
+            told = f"{NAMES.get(field, '--' + top.replace('_', '-'))}: {rule}"
+        raise InvalidInputError(told) from None

@@ -157,6 +157,15 @@ def decoded(imagery: Imagery, places: Places, cache: Path) -> Iterator[Decoded]:
             yield Decoded(grid.zone, time, arrays)
 
 
+def unlabelled(
+    selections: Sequence[Selection], names: Sequence[str], cache: Path
+) -> Iterator[Decoded]:
+    """Yield every area of imagery of which no labels are looked at; as `decoded` does."""
+    for selection in selections:
+        imagery = opened(selection)
+        yield from decoded(imagery, imagery.wanted(names), cache)
+
+
 def labelled(
     imageries: Sequence[Imagery],
     labels: Sequence[AnyLocation],

@@ -60,8 +60,7 @@ class Item(Frozen):
         Raises:
             CatalogError: It has neither.
         """
-        told = self.properties.get("end_datetime")
-        return _utc(told) if told else self.moment
+        return self._bound("end_datetime")
 
     @property
     def start(self) -> datetime:
@@ -70,7 +69,10 @@ class Item(Frozen):
         Raises:
             CatalogError: It has neither.
         """
-        told = self.properties.get("start_datetime")
+        return self._bound("start_datetime")
+
+    def _bound(self, name: str) -> datetime:
+        told = self.properties.get(name)
         return _utc(told) if told else self.moment
 
     @property

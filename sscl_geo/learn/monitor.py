@@ -24,6 +24,12 @@ class Measures(NamedTuple):
     totals: Float[Tensor, " name"] = torch.zeros(0)
     counts: Float[Tensor, " name"] = torch.zeros(0)
 
+    @classmethod
+    def of(cls, measures: Mapping[str, tuple[Tensor, Tensor]]) -> "Measures":
+        """Return scalars by name, each a total and a count, as measures."""
+        totals, counts = zip(*measures.values(), strict=True)
+        return cls(tuple(measures), torch.stack(totals).detach(), torch.stack(counts).detach())
+
     def plus(self, other: "Measures") -> "Measures":
         """Return the measures of two steps together; one of them may have none yet."""
         if not self.names or not other.names:
@@ -37,12 +43,6 @@ class Measures(NamedTuple):
         both = total_over_ranks(torch.stack([self.totals, self.counts])).tolist()
         told = zip(self.names, *both, strict=True)
         return {name: total / count for name, total, count in told if count}
-
-
-def joined(measures: Mapping[str, tuple[Tensor, Tensor]]) -> Measures:
-    """Return scalars by name, each a total and a count, as measures."""
-    totals, counts = zip(*measures.values(), strict=True)
-    return Measures(tuple(measures), torch.stack(totals).detach(), torch.stack(counts).detach())
 
 
 @torch.no_grad()

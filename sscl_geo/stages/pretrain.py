@@ -17,10 +17,10 @@ from sscl_geo.io.chips import Selection
 from sscl_geo.io.fields import (
     Imagery,
     absolute,
-    decoded,
     identities,
     mapped_gsd,
     opened,
+    unlabelled,
     warn_of_small,
 )
 from sscl_geo.io.making import begin
@@ -153,11 +153,9 @@ def _phases(job: _Job, encoder: Encoder, tasks: list[nn.Module], rank: Rank) -> 
 
 
 def _fields(job: _Job) -> Iterator[Field]:
-    for selection in job.request.imagery:
-        imagery = opened(selection)
-        places = imagery.wanted([band.name for band in job.network.bands])
-        for piece in decoded(imagery, places, job.cache):
-            yield Field(piece.arrays, None)
+    names = [band.name for band in job.network.bands]
+    for piece in unlabelled(job.request.imagery, names, job.cache):
+        yield Field(piece.arrays, None)
 
 
 def _check(study: Study, source: Imagery, ranks: Ranks) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss, negatives
-from sscl_geo.learn.monitor import Measures, collapse, joined
+from sscl_geo.learn.monitor import Measures, collapse
 
 
 def means(first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor) -> dict[str, float]:
-    return joined(collapse(first, second, valid)).means()
+    return Measures.of(collapse(first, second, valid)).means()
 
 
 def test_embeddings_that_are_all_one_have_collapsed() -> None:

@@ -70,7 +70,7 @@ def test_a_seed_below_zero_is_told_in_one_line(learned: Any, tmp_path: Path) -> 
     command = [sys.executable, "-m", "sscl_geo.cli", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: options: seed: ")
+    assert done.stderr.startswith("error: --seed: ")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -281,6 +281,20 @@ def test_one_process_at_a_time_trains_in_a_folder(
     finetune(request(learned, tiny_study), out, Ranks())
 
 
+def test_decoded_imagery_may_be_shared_and_then_outlives_the_run(
+    learned: Any, tiny_study: Study, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    finetune(request(learned, tiny_study), tmp_path / "model", Ranks(), shared)
+    made = {path: path.stat().st_mtime_ns for path in shared.rglob("*.npy")}
+    assert made
+    wanted = PretrainRequest(imagery=(learned.cube,), study=tiny_study)
+    pretrain(wanted, tmp_path / "encoder", Ranks(), shared)
+    again = {path: path.stat().st_mtime_ns for path in shared.rglob("*.npy")}
+    assert again.items() >= made.items()
+    assert not [path for out in ("model", "encoder") for path in (tmp_path / out).rglob("*.npy")]
+
+
 def test_a_cluster_without_ranks_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"--ray ray://far:1: without --ranks"):
         Ranks(address="ray://far:1")

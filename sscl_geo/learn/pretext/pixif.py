@@ -137,7 +137,7 @@ def _moved(images: Float[Tensor, "batch band y x"], generator: torch.Generator) 
     batch = len(images)
     to_image = torch.eye(3).repeat(batch, 1, 1)
     axis = integers(generator, 0, 2, batch)
-    is_flipped = uniform(generator, batch) < 0.5  # noqa: PLR2004 - half
+    is_flipped = 2 * uniform(generator, batch) < 1
     to_image[torch.arange(batch), axis, axis] = 1 - 2 * is_flipped.float()
     to_image[:, :2, 2] = 2 * TRANSLATION * (2 * uniform(generator, batch, 2) - 1)
     to_image = to_image.to(images.device)

@@ -11,7 +11,7 @@ from sscl_geo.learn.batches import Batch
 from sscl_geo.learn.contrast import ContrastSpec, contrastive_loss, negatives
 from sscl_geo.learn.gather import check_alike
 from sscl_geo.learn.inputs import Normalised
-from sscl_geo.learn.monitor import Measures, collapse, joined
+from sscl_geo.learn.monitor import Measures, collapse
 from sscl_geo.learn.network import Encoder
 
 
@@ -103,7 +103,9 @@ class UniFeat(nn.Module):
         # At collapse the loss is the logarithm of the number of negatives.
         chance = torch.where(is_pushed, number, 1).log().sum() / is_pushed.sum().clamp(min=1)
         told["loss_minus_log_negatives"] = (loss - chance, torch.ones_like(loss))
-        self.measured = self.measured.plus(joined({f"monitor/{k}": v for k, v in told.items()}))
+        self.measured = self.measured.plus(
+            Measures.of({f"monitor/{k}": v for k, v in told.items()})
+        )
         return loss
 
     def _pair(self, generator: torch.Generator) -> list[int]:

@@ -11,7 +11,7 @@ from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
 from sscl_geo.io.bundle import read_card, read_weights
 from sscl_geo.io.chips import Selection
-from sscl_geo.io.fields import decoded, labelled, opened
+from sscl_geo.io.fields import labelled, opened, unlabelled
 from sscl_geo.io.location import Location
 from sscl_geo.learn.batches import IGNORED, Field, joined, shares
 from sscl_geo.learn.checkpoint import load_weights
@@ -154,11 +154,9 @@ def _has_label(field: Field) -> bool:
 
 
 def _unlabelled_fields(job: Job) -> Iterator[Field]:
-    for selection in job.request.unlabelled:
-        imagery = opened(selection)
-        places = imagery.wanted([band.name for band in job.network.bands])
-        for piece in decoded(imagery, places, job.cache):
-            yield Field(piece.arrays, None)
+    names = [band.name for band in job.network.bands]
+    for piece in unlabelled(job.request.unlabelled, names, job.cache):
+        yield Field(piece.arrays, None)
 
 
 def _unlabelled(job: Job) -> Iterator[Patches]:
