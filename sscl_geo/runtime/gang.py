@@ -83,6 +83,8 @@ def told(metrics: Metrics) -> str:
 class Board:
     """What TensorBoard shows, one scalar a metric, phase and epoch; and a line an epoch.
 
+    A tag has no colon, so a band `s2:B04` stands under `s2/B04`.
+
     Args:
         folder: Folder of its event files and of the lines.
     """
@@ -96,7 +98,8 @@ class Board:
         self._writer = self._writer or SummaryWriter(logdir=str(self._folder))
         for name, value in metrics.items():
             if isinstance(value, float):
-                self._writer.add_scalar(f"{metrics['phase']}/{name}", value, int(metrics["epoch"]))
+                tag = f"{metrics['phase']}/{name}".replace(":", "/")
+                self._writer.add_scalar(tag, value, int(metrics["epoch"]))
         self._writer.flush()
         with (self._folder / LINES).open("a", encoding="utf-8") as file:
             file.write(told(metrics) + "\n")

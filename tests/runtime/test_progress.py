@@ -15,9 +15,10 @@ from tensorboardX.proto.event_pb2 import Event
 from sscl_geo.runtime.gang import LINES, Board
 
 EPOCHS: list[dict[str, float | int | str]] = [
-    {"phase": "core", "epoch": 1, "loss": 0.5, "data_wait": 0.25},
-    {"phase": "core", "epoch": 2, "loss": 0.125, "data_wait": 0.0},
+    {"phase": "core", "epoch": 1, "loss": 0.5, "data_wait": 0.25, "seen_error/s2:B04": 0.75},
+    {"phase": "core", "epoch": 2, "loss": 0.125, "data_wait": 0.0, "seen_error/s2:B04": 0.5},
 ]
+TAGS = {"loss": "loss", "data_wait": "data_wait", "seen_error/s2:B04": "seen_error/s2/B04"}
 
 
 def events(folder: Path) -> Iterator[Event]:
@@ -40,9 +41,9 @@ def test_an_epoch_is_a_scalar_of_each_metric_and_a_line(tmp_path: Path) -> None:
         for value in event.summary.value
     }
     assert told == {
-        (f"core/{name}", epoch["epoch"]): epoch[name]
+        (f"core/{tag}", epoch["epoch"]): epoch[name]
         for epoch in EPOCHS
-        for name in ("loss", "data_wait")
+        for name, tag in TAGS.items()
     }
     assert (tmp_path / LINES).read_text().splitlines() == [
         "phase core  epoch 1  loss 0.5  data_wait 0.25",
