@@ -53,12 +53,15 @@ class DegradationSpec(Frozen):
         cutouts: Most squares cut out; at least one is.
         cutout_side: Smallest and largest side of a square as a fraction of the patch.
         blur: Chance and strength of the blur.
+        blurs_last: Whether blur comes last, in the letter's order; otherwise cuts are made in the
+            blurred image, so that they have sharp edges, and around them shows what they hide.
     """
 
     group_probability: float = Field(default=0.2, ge=0, le=1)
     cutouts: int = Field(default=4, ge=0)
     cutout_side: Share = (0.0625, 0.25)
     blur: BlurSpec = BlurSpec()
+    blurs_last: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> "DegradationSpec":
@@ -103,7 +106,7 @@ def degrade(
     spec: DegradationSpec,
     generator: torch.Generator,
 ) -> Degraded:
-    """Blur, cut out and drop, each sample by its own draw; dropped bands are exactly 0.
+    """Drop, cut out and blur, each sample by its own draw; dropped bands are exactly 0.
 
     Args:
         bands: Normalised bands.
@@ -111,16 +114,16 @@ def degrade(
         groups: Bands that may be dropped together, one row a group.
         spec: Strengths.
         generator: Source of all chance, on the CPU, alike on all ranks.
-
-    The letter lists the damages as dropout, cutout, blur. Blur comes first here: it commutes with
-    dropping whole bands, and no cut or dropped pixel takes on a blurred value.
     """
     batch, _, height, width = bands.shape
     is_dropped = _dropped(is_absent.cpu(), groups.cpu(), spec, generator).to(bands.device)
     is_cut = _cut(batch, height, width, spec, generator).to(bands.device)
-    soft = blurred(bands, spec.blur, generator)
     hidden = is_dropped[:, :, None, None] | is_cut[:, None]
-    return Degraded(torch.where(hidden, 0.0, soft), is_dropped, is_cut)
+    if spec.blurs_last:
+        damaged = blurred(torch.where(hidden, 0.0, bands), spec.blur, generator)
+    else:
+        damaged = torch.where(hidden, 0.0, blurred(bands, spec.blur, generator))
+    return Degraded(damaged, is_dropped, is_cut)
 
 
 def _dropped(
@@ -158,15 +161,18 @@ def _cut(
 def blurred(
     bands: Float[Tensor, "batch band y x"], spec: BlurSpec, generator: torch.Generator
 ) -> Float[Tensor, "batch band y x"]:
-    """Return images of which some are blurred, each with its own strength, all bands alike."""
+    """Return images of which some are blurred, each with its own strength, all bands alike.
+
+    A kernel is no wider than an image and its reflection allow.
+    """
     batch, count, height, width = bands.shape
     low, high = spec.sigma
     sigma = low + (high - low) * uniform(generator, batch)
     is_blurred = uniform(generator, batch) < spec.probability
-    reach = torch.arange(spec.kernel) - spec.kernel // 2
+    pad = min(spec.kernel // 2, height - 1, width - 1)
+    reach = torch.arange(-pad, pad + 1)
     kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).to(bands)
-    pad = spec.kernel // 2
     # One group per sample and band, so that every sample has its own kernel.
     planes = bands.reshape(1, batch * count, height, width)
     weights = kernel.repeat_interleave(count, 0)[:, None, :, None]

@@ -31,17 +31,37 @@ def network(names: Sequence[str], array: str) -> NetworkSpec:
     return NetworkSpec(bands=tuple(bands))
 
 
-@given(seed=st.integers(0, 100_000))
-def test_dropped_bands_and_cut_pixels_are_exactly_zero_and_one_band_stays(seed: int) -> None:
-    bands = torch.randn(3, 4, 20, 20, generator=generator(seed)) + 10
+@given(seed=st.integers(0, 100_000), side=st.integers(2, 20))
+def test_dropped_bands_are_exactly_zero_and_one_band_stays(seed: int, side: int) -> None:
+    bands = torch.randn(3, 4, side, side, generator=generator(seed)) + 10
     damaged = degrade(
         bands, present(bands), GROUPS, DegradationSpec(group_probability=0.9), generator(seed)
     )
-    hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
-    assert (damaged.bands[hidden] == 0).all()
-    assert (damaged.bands[~hidden] != 0).all()
+    assert (damaged.bands[damaged.is_dropped] == 0).all()
+    seen = (~damaged.is_dropped)[:, :, None, None] & ~damaged.is_cut[:, None]
+    assert (damaged.bands[seen] != 0).all()
     assert (~damaged.is_dropped).any(1).all()
     assert damaged.is_dropped.any(1).all()
+
+
+@given(seed=st.integers(0, 100_000))
+def test_what_is_hidden_shows_nowhere(seed: int) -> None:
+    bands = torch.randn(3, 4, 20, 20, generator=generator(seed))
+    spec = DegradationSpec(blur=BlurSpec(probability=1.0))
+    damaged = degrade(bands, present(bands), GROUPS, spec, generator(seed))
+    hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
+    others = torch.where(hidden, bands + 5, bands)
+    again = degrade(others, present(others), GROUPS, spec, generator(seed))
+    assert torch.equal(again.bands, damaged.bands)
+
+
+def test_where_blur_comes_first_cuts_have_sharp_edges() -> None:
+    bands = torch.randn(3, 4, 20, 20, generator=generator(0)) + 10
+    spec = DegradationSpec(blur=BlurSpec(probability=1.0), blurs_last=False)
+    damaged = degrade(bands, present(bands), GROUPS, spec, generator(0))
+    hidden = damaged.is_dropped[:, :, None, None] | damaged.is_cut[:, None]
+    assert (damaged.bands[hidden] == 0).all()
+    assert (damaged.bands[~hidden] > 2).all()
 
 
 def test_the_same_draw_damages_the_same() -> None:
