@@ -6,14 +6,13 @@ patch k at a location is pulled to b_k of the same patch and location and pushed
 every other patch l at that location. Beyond that, embeddings at other locations can push too.
 """
 
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from sscl_geo.frozen import Frozen
 from sscl_geo.learn.gather import first_sample, gather_samples, total_over_ranks, world_size
@@ -31,8 +30,7 @@ class ContrastSpec(Frozen):
         spatial: How many other locations push an anchor with the embeddings of all patches, its own
             too: those that follow its own in the order in which locations were drawn; Montanaro et
             al. 2022 have none.
-        chunk: Locations whose logits are held at a time; where there are more, they are computed
-            again for the gradient, which is exact.
+        chunk: Locations of which logits and gathered keys are held at a time.
     """
 
     temperature: float = Field(default=0.1, gt=0)
@@ -61,21 +59,52 @@ def contrastive_loss(
     it, is the gradient of one process that holds all samples.
     """
     samples = first.shape[1]
-    keys = [_with_followers(part, spec.spatial) for part in (first, second, is_valid)]
-    parts = [torch.split(part, spec.chunk) for part in keys]
-    totals, anchors = [], []
-    for a, b, valid in zip(*parts, strict=True):
-        embedded = _embedded(a, b, valid, samples)
-        # Without re-entrance, so that gradients pass through the tuple.
-        total = (
-            checkpoint(_total, embedded, spec, use_reentrant=False)
-            if len(first) > spec.chunk
-            else _total(embedded, spec)
-        )
-        totals.append(total)
-        anchors.append(embedded.is_anchor.sum())
-    count = total_over_ranks(torch.stack(anchors).sum()).clamp(min=1)
-    return torch.stack(totals).sum() * world_size() / count
+    keys_a, keys_b, valid = (_with_followers(p, spec.spatial) for p in (first, second, is_valid))
+    valid_keys = gather_samples(valid.to(torch.uint8)).bool()
+    here = valid_keys.reshape(len(valid), -1, valid.shape[1])[..., :samples]
+    is_anchor = is_valid & (here.sum((1, 2)) > 1)[:, None]
+    loss: Tensor = _Chunked.apply(keys_a, keys_b, valid_keys, is_anchor, spec)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Chunked(torch.autograd.Function):
+    """The loss of some locations after the other; the gradient of each is made with it.
+
+    So no more is held than the logits and gathered keys of one chunk, and nothing is made twice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's own signature
+        first: Tensor,
+        second: Tensor,
+        valid_keys: Tensor,
+        is_anchor: Tensor,
+        spec: ContrastSpec,
+    ) -> Tensor:
+        anchors = total_over_ranks(is_anchor.sum()).clamp(min=1)
+        share = torch.ones_like(anchors, dtype=torch.float32) / anchors * world_size()
+        gradients = [torch.empty_like(part) for part in (first, second)]
+        totals = []
+        for start in range(0, len(first), spec.chunk):
+            at = slice(start, start + spec.chunk)
+            with torch.enable_grad():
+                a, b = (part[at].detach().requires_grad_() for part in (first, second))
+                total = _total(a, b, valid_keys[at], is_anchor[at], spec)
+            if any(ctx.needs_input_grad):
+                found = torch.autograd.grad(total, (a, b), share)
+                for whole, part in zip(gradients, found, strict=True):
+                    whole[at] = part
+            totals.append(total.detach())
+        ctx.gradients = gradients
+        return torch.stack(totals).sum() * world_size() / anchors
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        # In place, as they are as large as the embeddings; a second pass finds none.
+        first, second = (part.mul_(gradient) for part in ctx.gradients)
+        del ctx.gradients
+        return first, second, None, None, None
 
 
 def negatives(
@@ -99,41 +128,22 @@ def _with_followers(part: Tensor, count: int) -> Tensor:
     return part if len(turns) == 1 else torch.cat([part.roll(-turn, 0) for turn in turns], 1)
 
 
-class _Embedded(NamedTuple):
-    a: Float[Tensor, "location sample dim"]
-    b: Float[Tensor, "location sample dim"]
-    keys_a: Float[Tensor, "location key dim"]
-    keys_b: Float[Tensor, "location key dim"]
-    valid_keys: Bool[Tensor, "location key"]
-    is_anchor: Bool[Tensor, "location sample"]
-
-
-def _embedded(
+def _total(
     first: Float[Tensor, "location own dim"],
     second: Float[Tensor, "location own dim"],
-    is_valid: Bool[Tensor, "location own"],
-    samples: int,
-) -> _Embedded:
-    """Return anchors, the first so many of a rank's own keys, and the keys of all ranks."""
+    valid_keys: Bool[Tensor, "location key"],
+    is_anchor: Bool[Tensor, "location sample"],
+    spec: ContrastSpec,
+) -> Float[Tensor, ""]:
+    """Return the sum of the losses of a rank's anchors, which are the first of its own keys."""
     own_a, own_b = (F.normalize(part.float(), dim=-1) for part in (first, second))
-    valid_keys = gather_samples(is_valid.to(torch.uint8)).bool()
-    here = valid_keys.reshape(len(valid_keys), -1, is_valid.shape[1])[..., :samples]
-    is_anchor = is_valid[:, :samples] & (here.sum((1, 2)) > 1)[:, None]
-    return _Embedded(
-        own_a[:, :samples],
-        own_b[:, :samples],
-        gather_samples(own_a),
-        gather_samples(own_b),
-        valid_keys,
-        is_anchor,
-    )
-
-
-def _total(e: _Embedded, spec: ContrastSpec) -> Float[Tensor, ""]:
-    losses = [_anchored(e.a, e.b, e.keys_a, e.keys_b, e.valid_keys, spec)]
+    keys_a, keys_b = gather_samples(own_a), gather_samples(own_b)
+    samples = is_anchor.shape[1]
+    a, b = own_a[:, :samples], own_b[:, :samples]
+    losses = [_anchored(a, b, keys_a, keys_b, valid_keys, spec)]
     if spec.symmetric:
-        losses.append(_anchored(e.b, e.a, e.keys_b, e.keys_a, e.valid_keys, spec))
-    return torch.where(e.is_anchor, torch.stack(losses).mean(0), 0.0).sum()
+        losses.append(_anchored(b, a, keys_b, keys_a, valid_keys, spec))
+    return torch.where(is_anchor, torch.stack(losses).mean(0), 0.0).sum()
 
 
 def _anchored(
