@@ -215,5 +215,5 @@ def experiment(
         Machines, {"executor": executor, "workers": workers, "address": ray, "gpus": gpu}
     )
     folder = local_path(out, "an experiment")
-    summary = run_experiment(matrix, location(chips), folder, machines, judged)
+    summary = run_experiment(matrix, location(chips), folder, machines, judged, whole)
     print(f"{folder / TABLES}: {summary.done} cells ({summary.now} now)")

@@ -211,7 +211,7 @@ def _by_network(
     everything = (Selection(path=job.chips, samples=job.train),)
     request = FinetuneRequest(
         imagery=(Selection(path=job.chips, samples=chosen),),
-        encoder=job.encoder(unit.system, unit.seed),
+        encoder=job.encoder_path(unit.system, unit.seed),
         study=study,
         unlabelled=everything if study.finetune.settings.teacher.weight else (),
         # As an encoder's: no system sees better scaled bands than another.
@@ -239,7 +239,7 @@ def _mapped(
 
 
 def _encoder(job: Job, unit: CellUnit) -> Encoder:
-    path = job.encoder(unit.system, unit.seed)
+    path = job.encoder_path(unit.system, unit.seed)
     if path is None:
         raise InvalidInputError(f"{unit.system}: a head needs a system that is pretrained")
     return loaded(path, job.device)

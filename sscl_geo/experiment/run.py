@@ -3,14 +3,14 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.experiment.cells import SHOWN, run_unit
 from sscl_geo.experiment.curve import curve_picture
 from sscl_geo.experiment.feature_maps import feature_picture, most_varied, panels
@@ -31,6 +31,7 @@ from sscl_geo.learn.resnet import maps_per_pixel
 from sscl_geo.learn.study import Study
 from sscl_geo.ops.assessment import Assessment
 from sscl_geo.ops.resolution import Detail
+from sscl_geo.runtime.gang import running
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.stage import Summary, execute
 from sscl_geo.runtime.work import Machines, Outcome, Stage
@@ -54,8 +55,11 @@ def run_experiment(
     out: Path,
     machines: Machines,
     judged: Literal["test", "validation"] = "test",
+    whole: Experiment | None = None,
 ) -> Summary:
     """Do every cell of an experiment that is not done, and write its tables.
+
+    A unit that fails holds nothing back but what needs it.
 
     Args:
         experiment: The matrix; cells are known by what decides them, so it may grow and change.
@@ -64,11 +68,12 @@ def run_experiment(
         machines: Where cells run.
         judged: Which chips systems are judged on; choices are made on `validation`, without the
             systems that are calibrated on it.
+        whole: The matrix of which this is a part, for the tables, which tell all that is done.
 
     Raises:
         InvalidInputError: The experiment does not fit the chips, something else stands at `out`, or
             there is no GPU for cells that are to have one.
-        PlanConflictError: Another experiment began at `out`.
+        PlanConflictError: Another experiment began at `out`, or is at work there.
         HolesError: Cells failed.
     """
     _check_gpus(machines)
@@ -102,38 +107,67 @@ def run_experiment(
         out=out.resolve(),
         gpus=machines.gpus,
     )
-    summary = _all_units(job, machines)
-    shutil.rmtree(job.cache, ignore_errors=True)
-    return summary
+    with running(out):
+        try:
+            return _all_units(job, machines, whole or experiment)
+        finally:
+            shutil.rmtree(job.cache, ignore_errors=True)
 
 
-def _all_units(job: Job, machines: Machines) -> Summary:
-    experiment = job.experiment
-    _run(job, encoders(experiment), machines, "pretrain")
-    units = cells(experiment)
-    learned = [unit for unit in units if not experiment.systems[unit.system].ensemble]
-    if len(learned) == len(units):
-        return _run(job, units, machines, "cells")
-    before = _run(job, learned, machines, "cells", publish=lambda _: None)
-    _run(job, _unkept(job, units), machines, "members", publish=lambda _: None)
-    whole = _run(job, units, machines, "ensembles")
-    return whole._replace(now=before.now + whole.now)
+def _all_units(job: Job, machines: Machines, whole: Experiment) -> Summary:
+    """Do every unit but those that need what failed, and write the tables of what is done."""
+    systems, units = job.experiment.systems, cells(job.experiment)
+    learning = [unit for unit in units if not systems[unit.system].ensemble]
+    ensembles = [unit for unit in units if systems[unit.system].ensemble]
+    steps: tuple[tuple[str, Callable[[], Sequence[Unit]]], ...] = (
+        ("pretrain", lambda: encoders(job.experiment)),
+        ("cells", lambda: _startable(job, learning)),
+        ("members", lambda: _unkept(job, ensembles)),
+        ("ensembles", lambda: _startable(job, ensembles)),
+    )
+    before, holes = _finished(job), []
+    for label, planned in steps:
+        try:
+            _run(job, planned(), machines, label)
+        except HolesError as told:
+            holes.append(str(told))
+    _publish(job, whole)
+    outcomes = Ledger(journal(job.out)).outcomes
+    known = [outcomes[unit.key].status for unit in units if unit.key in outcomes]
+    if holes:
+        waiting = f"{len(units) - len(known)} of {len(units)} cells wait for what failed"
+        raise HolesError("\n".join([*holes, *([waiting] if len(known) < len(units) else [])]))
+    now = {unit.key for unit in units} - before
+    return Summary(known.count("done"), known.count("empty"), len(now))
 
 
-def _unkept(job: Job, units: Sequence[CellUnit]) -> list[MemberUnit]:
+def _finished(job: Job) -> frozenset[str]:
+    return Ledger(journal(job.out)).finished
+
+
+def _startable(job: Job, units: Sequence[CellUnit]) -> list[CellUnit]:
+    """Return units of which everything is there that they learn from."""
+    finished = _finished(job)
+    return [unit for unit in units if {one.key for one in _needed(job, unit)} <= finished]
+
+
+def _needed(job: Job, unit: CellUnit) -> Iterator[EncoderUnit | CellUnit]:
+    encoder = job.encoder(unit.system, unit.seed)
+    if encoder is not None:
+        yield encoder
+    yield from _members(job, unit)
+
+
+def _members(job: Job, unit: CellUnit) -> Iterator[CellUnit]:
+    for name in job.experiment.systems[unit.system].ensemble:
+        yield CellUnit.of(job.experiment, name, unit.labels, unit.seed)
+
+
+def _unkept(job: Job, ensembles: Sequence[CellUnit]) -> list[MemberUnit]:
     """Return members that must learn again, as ensembles to come need what they say."""
-    finished = Ledger(journal(job.out)).finished
-    members = [
-        CellUnit.of(job.experiment, name, unit.labels, unit.seed)
-        for unit in units
-        if unit.key not in finished
-        for name in job.experiment.systems[unit.system].ensemble
-    ]
-    return [
-        MemberUnit(cell=one)
-        for one in dict.fromkeys(members)
-        if not job.probabilities(one).exists()
-    ]
+    to_come = (unit for unit in _startable(job, ensembles) if unit.key not in _finished(job))
+    members = dict.fromkeys(one for unit in to_come for one in _members(job, unit))
+    return [MemberUnit(cell=one) for one in members if not job.probabilities(one).exists()]
 
 
 def encoders(experiment: Experiment) -> tuple[EncoderUnit, ...]:
@@ -163,21 +197,15 @@ def cells(experiment: Experiment) -> tuple[CellUnit, ...]:
     )
 
 
-def _run(
-    job: Job,
-    units: Sequence[Unit],
-    machines: Machines,
-    label: str,
-    publish: Callable[[Sequence[Outcome]], None] | None = None,
-) -> Summary:
+def _run(job: Job, units: Sequence[Unit], machines: Machines, label: str) -> None:
     stage = Stage(
         plan=lambda: units,
         prepare=lambda: None,
         run=partial(run_unit, job),
-        publish=publish or partial(_publish, job),
+        publish=lambda _: None,
         memory=partial(_cell_bytes, job, len(Chips.open(job.chips).spec.bands)),
     )
-    return execute(stage, journal(job.out), machines, label)
+    execute(stage, journal(job.out), machines, label)
 
 
 def _cell_bytes(job: Job, bands: int) -> int:
@@ -245,26 +273,49 @@ def _check_gpus(machines: Machines) -> None:
         raise InvalidInputError("--gpu: torch finds no GPU on this machine; leave --gpu out")
 
 
-def _publish(job: Job, outcomes: Sequence[Outcome]) -> None:
-    found = assessments(outcomes, job)
-    if found:
-        tables = markdown(job.experiment, found, _details(job)) + _mixed(job, outcomes)
-        write_whole(job.out / TABLES, tables.encode())
-        rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
-        write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
-        curve = curve_picture(job.experiment, found, len(job.train))
-        write_whole(job.out / CURVE, curve)
-        _publish_features(job)
+def _publish(job: Job, whole: Experiment) -> None:
+    """Write the tables of all systems of an experiment of which a cell is done."""
+    outcomes = Ledger(journal(job.out)).outcomes
+    known = whole.part(_measurable(whole))
+    done = [
+        outcomes[unit.key]
+        for unit in cells(known)
+        if unit.key in outcomes and outcomes[unit.key].status == "done"
+    ]
+    found = assessments(done, job)
+    if not found:
+        return
+    shown = known.part([name for name in known.systems if name in {key[0] for key in found}])
+    tables = markdown(shown, found, _details(shown, outcomes)) + _mixed(shown, done)
+    write_whole(job.out / TABLES, tables.encode())
+    rows = [{"key": "/".join(map(str, key)), **found[key].model_dump()} for key in found]
+    write_whole(job.out / RESULTS, json.dumps(rows, indent=1).encode())
+    write_whole(job.out / CURVE, curve_picture(shown, found, len(job.train)))
+    made = [unit for unit in encoders(shown) if unit.seed == 0 and unit.key in outcomes]
+    _publish_features(job, [unit for unit in made if outcomes[unit.key].status == "done"])
 
 
-def _mixed(job: Job, outcomes: Sequence[Outcome]) -> str:
+def _measurable(experiment: Experiment) -> list[str]:
+    """Return the systems whose files are here, which tell one cell from another."""
+    names = []
+    for name in experiment.systems:
+        try:
+            experiment.version(name)
+        except InvalidInputError as told:
+            _log.debug("%s is not told of: %s", name, told)
+        else:
+            names.append(name)
+    return names
+
+
+def _mixed(experiment: Experiment, outcomes: Sequence[Outcome]) -> str:
     """Return a warning if networks may have learned in another precision than others."""
-    systems = job.experiment.systems
+    systems = experiment.systems
     open_ones = {
         name
         for name in systems
         if systems[name].is_network
-        and any(one.precision == "auto" for one in job.experiment.study_of(name).schedules)
+        and any(one.precision == "auto" for one in experiment.study_of(name).schedules)
     }
     halves = {
         outcome.evidence.get("has_bfloat16")
@@ -279,25 +330,26 @@ def _mixed(job: Job, outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _publish_features(job: Job) -> None:
-    """Write what the first pretraining of each system makes of one chip that it is judged on."""
+def _publish_features(job: Job, units: Sequence[EncoderUnit]) -> None:
+    """Write what pretrainings make of one chip that they are judged on."""
+    if not units:
+        return
     shown = Chips.open(job.chips, job.judged[:SHOWN])
     chip = job.judged[most_varied(shown.labels())]
-    made = [(u.system, job.out / u.key) for u in encoders(job.experiment) if u.seed == 0]
-    if made:
-        one = Chips.open(job.chips, (chip,))
-        legend = Legend.model_validate(one.spec.legend)
-        write_whole(job.out / FEATURES, feature_picture(panels(one, made), legend))
+    made = [(unit.system, job.out / unit.key) for unit in units]
+    one = Chips.open(job.chips, (chip,))
+    legend = Legend.model_validate(one.spec.legend)
+    write_whole(job.out / FEATURES, feature_picture(panels(one, made), legend))
 
 
-def _details(job: Job) -> dict[str, list[Detail]]:
+def _details(experiment: Experiment, outcomes: dict[str, Outcome]) -> dict[str, list[Detail]]:
     """Return the detail of the feature maps of each pretrained system, seed by seed."""
-    done = Ledger(journal(job.out)).outcomes
     found: dict[str, list[Detail]] = {}
-    for unit in encoders(job.experiment):
-        told = done[unit.key].evidence
-        detail = Detail(float(str(told["gradient"])), float(str(told["frequency"])))
-        found.setdefault(unit.system, []).append(detail)
+    for unit in encoders(experiment):
+        told = outcomes[unit.key].evidence if unit.key in outcomes else {}
+        if "gradient" in told:
+            detail = Detail(float(str(told["gradient"])), float(str(told["frequency"])))
+            found.setdefault(unit.system, []).append(detail)
     return found
 
 

@@ -39,13 +39,18 @@ class Job(Frozen):
         """Where networks compute."""
         return torch.device("cuda" if self.gpus else "cpu")
 
-    def encoder(self, system: str, seed: int) -> Path | None:
-        """Return where the encoder is that a system starts from; None for one without."""
+    def encoder(self, system: str, seed: int) -> "EncoderUnit | None":
+        """Return the pretraining that a system starts from; None for one without."""
         pretrained = self.experiment.encoder_system(system)
         if pretrained is None:
             return None
         number = seed % self.experiment.encoder_seeds
-        return self.out / EncoderUnit.of(self.experiment, pretrained, number).key
+        return EncoderUnit.of(self.experiment, pretrained, number)
+
+    def encoder_path(self, system: str, seed: int) -> Path | None:
+        """Return where the encoder is that a system starts from; None for one without."""
+        unit = self.encoder(system, seed)
+        return None if unit is None else self.out / unit.key
 
     @property
     def cache(self) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sscl_geo.errors import HolesError, InvalidInputError
+from sscl_geo.errors import HolesError, InvalidInputError, PlanConflictError
 from sscl_geo.experiment.feature_maps import panels
 from sscl_geo.experiment.matrix import Experiment, merged
 from sscl_geo.experiment.run import cells, encoders, run_experiment
@@ -22,7 +22,7 @@ from sscl_geo.io.chips import Chips, write_chips
 from sscl_geo.io.chipsets import hls_worldcover
 from sscl_geo.io.journal import journal
 from sscl_geo.plugins import names, shipped
-from sscl_geo.runtime.gang import CACHE
+from sscl_geo.runtime.gang import CACHE, running
 from sscl_geo.runtime.ledger import Ledger
 from sscl_geo.runtime.work import Machines
 
@@ -192,6 +192,42 @@ def test_the_same_command_does_nothing_and_a_new_system_only_its_own_cells(
     rows = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
     one, same = (rows[f"{name}/4/1"] for name in ("random", "random_again"))
     assert {**one, "key": ""} == {**same, "key": ""}
+
+
+def test_what_fails_holds_back_only_what_needs_it(
+    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+) -> None:
+    pretext = smoke.study_of("core").pretexts[0]
+    endless = pretext.replace(schedule=pretext.schedule.replace(learning_rate=1e30))
+    systems = {
+        "broken": System(study={"pretexts": [endless.model_dump(mode="json")]}),
+        "random": smoke.systems["random"],
+        "both": System(ensemble=("random", "broken")),
+    }
+    part = smoke.replace(systems=systems, pairs=(), savings=(), labels=(4,), seeds=1)
+    with pytest.raises(HolesError, match="2 of 3 cells wait for what failed") as told:
+        run_experiment(part, chips.path, tmp_path / "out", Machines())
+    assert "encoders/broken@" in str(told.value)
+    (row,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
+    assert row == mine["random/4/0"]
+
+
+def test_a_part_leaves_the_tables_of_the_rest(
+    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in ("forest", "random"):
+        part = smoke.part([name], seeds=1)
+        run_experiment(part, chips.path, out, Machines(), whole=smoke)
+    rows = {row["key"] for row in json.loads((out / "results.json").read_text())}
+    names = {f"{name}/{count}/0" for name in ("forest", "random") for count in (4, "all")}
+    assert rows == names
+    tables = (out / "results.md").read_text()
+    assert "| forest |" in tables
+    assert "| sscl |" not in tables
+    with running(out), pytest.raises(PlanConflictError, match="trains there already"):
+        run_experiment(smoke, chips.path, out, Machines())
 
 
 def test_a_gpu_that_nobody_has_is_told_before_any_cell(
