@@ -210,7 +210,7 @@ def _by_network(
     study = job.experiment.study_of(unit.system, unit.seed)
     everything = (Selection(path=job.chips, samples=job.train),)
     request = FinetuneRequest(
-        imagery=(Selection(path=job.chips, samples=chosen),),
+        imagery=(Selection(path=job.chips, samples=chosen, among=job.train),),
         encoder=job.encoder_path(unit.system, unit.seed),
         study=study,
         unlabelled=everything if study.finetune.settings.teacher.weight else (),

@@ -1,5 +1,6 @@
 """An experiment: a matrix of systems, numbers of labels and seeds, as a YAML file says it."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -59,8 +60,12 @@ class Experiment(Frozen):
                 f"system {bad[0]!r}: folders have its name; take letters, digits, _, - and ."
             )
         for counts in (self.labels, *(system.labels or () for system in self.systems.values())):
-            if len({*counts}) < len(counts):
-                raise InvalidInputError(f"labels {', '.join(map(str, counts))}: name each once")
+            ordered = sorted({*counts}, key=lambda one: math.inf if one == "all" else one)
+            if ordered != [*counts]:
+                raise InvalidInputError(
+                    f"labels {', '.join(map(str, counts))}: name each once, the fewest first and "
+                    "`all` last"
+                )
         return self
 
     @model_validator(mode="after")

@@ -71,10 +71,12 @@ class Selection(Frozen):
     Attributes:
         path: The store.
         samples: Numbers of chips; None takes all, or a cube.
+        among: Numbers of chips that are decoded with them, once for all selections among these.
     """
 
     path: Location
     samples: tuple[int, ...] | None = None
+    among: tuple[int, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -91,15 +93,22 @@ class Chips(NamedTuple):
         store: Its store.
         spec: Its schema.
         samples: Numbers of the chips that are meant, in order.
+        among: Numbers of the chips that are decoded, all that are meant among them.
     """
 
     path: Location
     store: Store
     spec: ChipsSpec
     samples: tuple[int, ...]
+    among: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: AnyLocation, samples: tuple[int, ...] | None = None) -> "Chips":
+    def open(
+        cls,
+        path: AnyLocation,
+        samples: tuple[int, ...] | None = None,
+        among: tuple[int, ...] = (),
+    ) -> "Chips":
         """Open a store of chips.
 
         Raises:
@@ -108,12 +117,12 @@ class Chips(NamedTuple):
         store = Store.open(path, "chips")
         spec = store.kept("spec", ChipsSpec.model_validate)
         chosen = tuple(range(spec.count)) if samples is None else samples
-        unknown = [number for number in chosen if not 0 <= number < spec.count]
+        unknown = [number for number in (*chosen, *among) if not 0 <= number < spec.count]
         if unknown or not chosen:
             raise InvalidInputError(
                 f"{path}: samples {unknown[:3] or 'none'} of {spec.count}; give numbers within it"
             )
-        return cls(store.path, store, spec, chosen)
+        return cls(store.path, store, spec, chosen, tuple(dict.fromkeys((*among, *chosen))))
 
     @property
     def chips(self) -> list[Chip]:

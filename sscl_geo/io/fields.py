@@ -54,7 +54,7 @@ def opened(selection: Selection) -> Imagery:
     """
     plan = read_plan(selection.path)
     if plan is not None and plan.kind == "chips":
-        return Chips.open(selection.path, selection.samples)
+        return Chips.open(selection.path, selection.samples, selection.among)
     return Cube.of_composites(selection.path)
 
 
@@ -244,15 +244,16 @@ def _seen(
 
 def _decoded_chips(chips: Chips, places: Places, folder: Path) -> Iterator[Decoded]:
     arrays = {key: _mapped_chips(chips, key, indices, folder) for key, indices in places.items()}
-    for row, number in enumerate(chips.samples):
-        yield Decoded(str(number), 0, {key: array[row] for key, array in arrays.items()})
+    rows = {number: row for row, number in enumerate(chips.among)}
+    for number in chips.samples:
+        yield Decoded(str(number), 0, {key: one[rows[number]] for key, one in arrays.items()})
 
 
 def _mapped_chips(
     chips: Chips, key: str, indices: list[int], folder: Path
 ) -> Shaped[np.ndarray, "sample band y x"]:
-    """Return some bands of an array of the chips that are meant, decoded once."""
-    stored, samples = chips.store.array(key), np.array(chips.samples)
+    """Return some bands of an array of the chips that are decoded, once."""
+    stored, samples = chips.store.array(key), np.array(chips.among)
     step = (stored.shards or stored.chunks)[0]
 
     def fill(out: np.ndarray) -> None:
@@ -262,7 +263,7 @@ def _mapped_chips(
             out[rows] = together[samples[rows] - number * step][:, indices]
 
     shape = (len(samples), len(indices), *stored.shape[2:])
-    path = _cache_file(folder / digest([*chips.samples])[:16], key, indices)
+    path = _cache_file(folder / digest([*chips.among])[:16], key, indices)
     return _cached(path, stored.dtype, shape, fill)
 
 

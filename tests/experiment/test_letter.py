@@ -88,6 +88,9 @@ def letter(
     torch.manual_seed(0)
     torch.save(with_torchvision("torchvision.models").resnet18().state_dict(), weights)
     made = small(fields) | {"labels": [4], "seeds": 1, "encoder_seeds": 1}
+    for system in made["systems"].values():
+        if "labels" in system:
+            system["labels"] = [4]
     for name in ("imagenet", "imagenet_linear"):
         study = made["systems"][name]["study"]
         study["init"]["settings"]["weights"] = str(weights)

@@ -214,7 +214,7 @@ def test_what_fails_holds_back_only_what_needs_it(
 
 
 def test_a_part_leaves_the_tables_of_the_rest(
-    done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
+    chips: Chips, smoke: Experiment, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     for name in ("forest", "random"):
@@ -383,6 +383,8 @@ def test_an_experiment_that_names_an_absent_system_is_refused(smoke: Experiment)
         ({"systems": {"forest@deep": System()}}, "system 'forest@deep': folders have its name"),
         ({"systems": {"a/b": System()}}, "system 'a/b': folders have its name"),
         ({"labels": (4, 4)}, "labels 4, 4: name each once"),
+        ({"labels": ("all", 4)}, "labels all, 4: name each once, the fewest first and `all` last"),
+        ({"labels": (20, 4)}, "labels 20, 4: name each once"),
         ({"systems": {"a": System(labels=("all", "all"))}}, "labels all, all: name each once"),
     ],
 )

@@ -122,6 +122,22 @@ def test_some_chips_are_read_band_by_band_in_the_order_asked(chips: Chips, tmp_p
     assert np.load(path, mmap_mode="r").shape == (2, 2, *stored.shape[2:])
 
 
+def test_selections_among_the_same_chips_share_what_is_decoded(
+    chips: Chips, tmp_path: Path
+) -> None:
+    names, stored = ["hls_l30:B05", "hls_l30:B02"], chips.store.array("hls")
+    for samples in ((7, 3), (2, 7), (7, 3, 2)):
+        some = opened(Selection(path=chips.path, samples=samples, among=(7, 3, 2)))
+        pieces = decoded(some, some.wanted(names), tmp_path)
+        for piece, number in zip(pieces, samples, strict=True):
+            assert piece.zone == str(number)
+            assert np.array_equal(piece.arrays["hls"], np.asarray(stored[number])[[4, 1]])
+    (path,) = tmp_path.rglob("*.npy")
+    assert len(np.load(path, mmap_mode="r")) == 3
+    with pytest.raises(InvalidInputError, match="samples \\[9999\\]"):
+        Chips.open(chips.path, (1,), (9999,))
+
+
 def test_statistics_are_those_of_the_chips_that_are_meant(chips: Chips, tmp_path: Path) -> None:
     some = opened(Selection(path=chips.path, samples=(0, 1)))
     (band,) = measured_inputs([some], 1, ["hls_l30:B04"], tmp_path, "linear")

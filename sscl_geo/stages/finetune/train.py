@@ -28,7 +28,6 @@ from sscl_geo.runtime.gang import Ranks
 from sscl_geo.stages.finetune.request import FinetuneRequest
 
 HEADS = ("segmenter.head",)
-CPU = torch.device("cpu")
 UNLABELLED_SEED = 500
 """What sets the draws of unlabelled ground apart from those of labels."""
 
@@ -54,7 +53,8 @@ def train(job: Job, rank: Rank) -> None:
     known = Patches(fields, job.network, draw)
     is_linear = settings.protocol == "linear"
     if is_linear:
-        measure_statistics(segmenter.encoder, partial(known.batch, rank=0, world=1, device=CPU))
+        encoder = segmenter.encoder.to(rank.device)
+        measure_statistics(encoder, partial(known.batch, rank=0, world=1, device=rank.device))
     model = Finetune(segmenter, settings, shares(fields, len(job.legend.classes)))
     sources = [known, *_unlabelled(job)]
     mapped = windows(fields, job.network, study.window, study.seed)
