@@ -4,6 +4,7 @@ Chen and Bruzzone 2022, "Self-supervised SAR-optical data fusion of Sentinel-1/-
 code. Superpixels are those of Felzenszwalb and Huttenlocher 2004 on the red, green and blue of each
 patch; theirs were made once per image, before cropping. Images and single sensors share one head
 on the mean of the last map, with the other sensor's bands hidden; theirs have one for each encoder.
+Views are not cropped to their middle, only pixels of the same rank push, and the schedule is ours.
 """
 
 from typing import Literal
