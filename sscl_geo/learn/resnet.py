@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sscl_geo.learn.spec import BackboneSpec
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 STEM_STRIDE = 2
 DROPOUT = 0.5
 
@@ -45,7 +45,7 @@ class Maps(NamedTuple):
 
 
 class ResNet(nn.Module):
-    """A ResNet of depth 18 or 50 whose stages beyond the output stride are dilated instead.
+    """A ResNet of depth 18, 50 or 101 whose stages beyond the output stride are dilated instead.
 
     Args:
         planes: Planes of the input.

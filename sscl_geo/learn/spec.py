@@ -46,7 +46,7 @@ class BackboneSpec(Frozen):
     """
 
     name: str = "deeplabv3"
-    depth: Literal[18, 50] = 50
+    depth: Literal[18, 50, 101] = 50
     width: int = Field(default=64, ge=4)
     output_stride: Literal[2, 4, 8, 16] = 8
     rates: tuple[PositiveInt, ...] = (12, 24, 36)

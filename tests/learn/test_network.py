@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Literal
 
 import pytest
 import torch
@@ -112,12 +113,21 @@ def test_a_compiled_network_computes_the_same_under_the_same_names() -> None:
     spawn(_compiled, nprocs=1)  # type: ignore[no-untyped-call]
 
 
-def test_deeplabv3_has_as_many_parameters_as_torchvisions_graph() -> None:
-    # deeplabv3_resnet50 with 8 classes and so many input planes; the classifier has 256 * 8 + 8.
-    for planes, millions in ((3, 39.64), (15, 39.67), (240, 40.38)):
-        backbone = deeplabv3.build(planes, BackboneSpec())
-        count = sum(parameter.numel() for parameter in backbone.parameters()) + 256 * 8 + 8
-        assert round(count / 1e6, 2) == millions
+@pytest.mark.parametrize(
+    ("depth", "planes", "millions"),
+    [
+        *((50, 3, 39.64), (50, 15, 39.67), (50, 120, 40.00), (50, 240, 40.38)),
+        *((50, 480, 41.13), (50, 960, 42.64), (101, 15, 58.67), (101, 240, 59.37)),
+    ],
+)
+def test_deeplabv3_has_as_many_parameters_as_torchvisions_graph(
+    depth: Literal[50, 101], planes: int, millions: float
+) -> None:
+    # Of 8 classes and so many input planes; the classifier has 256 * 8 + 8.
+    with torch.device("meta"):
+        backbone = deeplabv3.build(planes, BackboneSpec(depth=depth))
+    count = sum(parameter.numel() for parameter in backbone.parameters()) + 256 * 8 + 8
+    assert round(count / 1e6, 2) == millions
 
 
 def layers(network: torch.nn.Module, image: torch.Tensor) -> list[torch.nn.Module]:

@@ -30,8 +30,8 @@ class Settings(Frozen):
     """Where the weights are.
 
     Attributes:
-        weights: A state dictionary of torchvision's `resnet18` or `resnet50`, as torch saves it
-            (`.pth`): a path, or the name of a file in torch's own cache, such as
+        weights: A state dictionary of torchvision's `resnet18`, `resnet50` or `resnet101`, as torch
+            saves it (`.pth`): a path, or the name of a file in torch's own cache, such as
             `resnet50-0676ba61.pth`.
         sha256: Digest of that file; filled in where it is None.
     """
