@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -437,14 +439,19 @@ def test_what_the_chips_cannot_give_is_refused_before_anything_is_written(
 
 
 @pytest.mark.cluster
-def test_ray_finds_what_this_process_finds(
+def test_the_job_on_ray_finds_what_this_process_finds(
     done: Path, chips: Chips, smoke: Experiment, tmp_path: Path
 ) -> None:
     systems = {name: smoke.systems[name] for name in ("random", "core", "forest")}
     few = smoke.replace(systems=systems, pairs=(), savings=(), labels=(4,), seeds=1)
-    run_experiment(few, chips.path, tmp_path / "out", Machines(executor="ray_tasks"))
+    (tmp_path / "few.yaml").write_text(few.model_dump_json())
+    script, out = shipped("workflows") / "reproduce.py", tmp_path / "out"
+    words = [tmp_path / "few.yaml", "--chips", chips.path, "--out", out, "--executor", "ray_tasks"]
+    subprocess.run([sys.executable, script, *map(str, words)], check=True)
     mine = {row["key"]: row for row in json.loads((done / "results.json").read_text())}
-    for row in json.loads((tmp_path / "out" / "results.json").read_text()):
+    rows = json.loads((out / "results.json").read_text())
+    assert len(rows) == 3
+    for row in rows:
         assert mine[row["key"]] == row
 
 
