@@ -40,7 +40,7 @@ from sscl_geo.learn.tuning import check_compiler, tune
 from sscl_geo.ops.windows import checked_lattice
 from sscl_geo.runtime.gang import CACHE, GANGS, RUN, Ranks, clear_run, running
 
-VERSION = 6
+VERSION = 7
 PRETEXTS = "sscl_geo.learn.pretext"
 
 
