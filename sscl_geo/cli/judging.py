@@ -26,8 +26,11 @@ def evaluate(
 
     scores = None if out is None else local_path(out, "the file of scores")
     found = run(location(map), location(reference), scores)
+    missed = found.unmapped_pixels
+    gaps = f"; {missed} more have labels and are not mapped" if missed else ""
     print(
-        f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  over {found.pixels} pixels"
+        f"OA {found.oa:.4f}  AA {found.aa:.4f}  mIoU {found.miou:.4f}  "
+        f"over {found.pixels} pixels{gaps}"
     )
 
 

@@ -22,13 +22,13 @@ def agreement(map_path: AnyLocation, labels_path: AnyLocation) -> Evaluation:
         InvalidInputError: Grids or legends differ, or no labelled pixel is mapped.
     """
     mapped, labels = _paired(map_path, labels_path)
-    matrix = _matrix(mapped, labels)
-    if matrix.sum() == 0:
+    counts = _counts(mapped, labels)
+    if counts[:, :-1].sum() == 0:
         raise InvalidInputError(
             f"no labelled pixel of {labels_path} is mapped in {map_path}; check that they "
             "cover the same place"
         )
-    return evaluation(matrix, mapped.legend)
+    return evaluation(counts, mapped.legend)
 
 
 def sureness(map_path: AnyLocation, labels_path: AnyLocation) -> Reliability:
@@ -69,12 +69,12 @@ def _compared(
     return reference, found
 
 
-def _matrix(mapped: Classes, labels: Classes) -> Int64[np.ndarray, "classes classes"]:
+def _counts(mapped: Classes, labels: Classes) -> Int64[np.ndarray, "classes columns"]:
     count = len(mapped.legend.classes)
-    matrix = np.zeros((count, count), np.int64)
+    counts = np.zeros((count, count + 1), np.int64)
     for grid in mapped.grids:
         for tile in grid.tiles:
             window = grid.window(tile)
             reference, found = _compared(mapped, labels, grid, window)
-            matrix += confusion(reference, found, mapped.legend)
-    return matrix
+            counts += confusion(reference, found, mapped.legend)
+    return counts

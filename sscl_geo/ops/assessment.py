@@ -44,7 +44,7 @@ class Tally:
     def __init__(self, legend: Legend) -> None:
         count = len(legend.classes)
         self._legend = legend
-        self._matrix = np.zeros((count, count), np.int64)
+        self._matrix = np.zeros((count, count + 1), np.int64)
         self._bins = np.zeros((3, BINS))
         self._nll = 0.0
         self._borders = np.zeros(4, np.int64)

@@ -41,17 +41,19 @@ def test_the_matrix_is_that_of_scikit_learn(pixels: list[tuple[int, int]]) -> No
     reference, mapped = counted(pixels)
     assume(reference.size)
     expected = metrics.confusion_matrix(reference, mapped, labels=list(VALUES))
-    assert np.array_equal(confusion(*columns(pixels), LEGEND), expected)
+    found = confusion(*columns(pixels), LEGEND)
+    assert np.array_equal(found[:, :-1], expected)
+    assert found[:, -1].tolist() == [pixels.count((value, 0)) for value in VALUES]
 
 
 @given(PIXELS)
 def test_the_scores_are_those_of_scikit_learn(pixels: list[tuple[int, int]]) -> None:
     reference, mapped = counted(pixels)
     assume(reference.size)
-    matrix = confusion(reference, mapped, LEGEND)
-    found = evaluation(matrix, LEGEND)
+    counts = confusion(*columns(pixels), LEGEND)
+    found = evaluation(counts, LEGEND)
     labels = list(VALUES)
-    present = [value in reference for value in labels]
+    present = [value in columns(pixels)[0] for value in labels]
     recall = metrics.recall_score(reference, mapped, labels=labels, average=None, zero_division=0)
     iou = metrics.jaccard_score(reference, mapped, labels=labels, average=None, zero_division=0)
     precision = metrics.precision_score(
@@ -61,7 +63,7 @@ def test_the_scores_are_those_of_scikit_learn(pixels: list[tuple[int, int]]) -> 
     assert found.aa == pytest.approx(recall[present].mean())
     assert found.miou == pytest.approx(iou[present].mean())
     assert found.miou_all == pytest.approx(iou.mean())
-    over_ten = evaluation(matrix, LEGEND.replace(ignored=range(10 - len(labels)))).miou_all
+    over_ten = evaluation(counts, LEGEND.replace(ignored=range(10 - len(labels)))).miou_all
     assert over_ten == pytest.approx(iou.sum() / 10)
     assert found.pixels == reference.size
     nan = np.where(present, 0.0, np.nan)
@@ -81,23 +83,40 @@ def test_matrices_of_pieces_add_up(
 @given(PIXELS)
 def test_an_evaluation_survives_json(pixels: list[tuple[int, int]]) -> None:
     assume(counted(pixels)[0].size)
-    matrix = confusion(*columns(pixels), LEGEND)
-    found = evaluation(matrix, LEGEND)
+    counts = confusion(*columns(pixels), LEGEND)
+    found = evaluation(counts, LEGEND)
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
-    assert np.array_equal(found.matrix, matrix)
+    assert np.array_equal(np.column_stack([found.matrix, found.unmapped]), counts)
     reference = counted(pixels)[0].tolist()
     assert found.majority == max(map(reference.count, VALUES)) / len(reference)
-    assert [value is None for value in found.recall] == [value not in reference for value in VALUES]
+    every = columns(pixels)[0]
+    assert [value is None for value in found.recall] == [value not in every for value in VALUES]
 
 
 def test_a_class_without_a_pixel_has_no_score() -> None:
-    found = evaluation(np.diag([3, 0, 0, 0]), LEGEND)
+    found = evaluation(np.eye(4, 5, dtype=np.int64) * [3, 0, 0, 0, 0], LEGEND)
     assert found.pixels == 3
     assert found.aa == found.miou == 1
     assert found.recall == found.iou == found.precision == (1, None, None, None)
 
 
+def test_a_class_that_is_not_mapped_at_all_counts_and_one_that_is_in_part_is_told() -> None:
+    reference = np.array([7, 7, 2, 2, 2], np.uint8)
+    found = evaluation(confusion(reference, np.array([7, 0, 0, 0, 0], np.uint8), LEGEND), LEGEND)
+    assert (found.oa, found.aa, found.miou, found.pixels) == (1, 0.5, 0.5, 1)
+    told = {name: getattr(found, name) for name in ("recall", "iou", "precision")}
+    assert told["recall"] == told["iou"] == (1, 0, None, None)
+    assert told["precision"] == (1, None, None, None)
+    assert (found.unmapped, found.unmapped_pixels) == ((1, 3, 0, 0), 4)
+
+
+def test_scores_of_before_unmapped_pixels_were_told_are_read() -> None:
+    found = evaluation(np.ones((4, 5), np.int64), LEGEND)
+    fields = found.model_dump(exclude={"unmapped"})
+    assert Evaluation.model_validate(fields) == found.replace(unmapped=())
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_no_pixel_has_no_evaluation() -> None:
     with pytest.raises(ValidationError, match="finite number"):
-        evaluation(np.zeros((4, 4), np.int64), LEGEND)
+        evaluation(np.zeros((4, 5), np.int64), LEGEND)

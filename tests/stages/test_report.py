@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sscl_geo.cli import app
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Grid, Window
 from sscl_geo.geo.legend import Legend
@@ -102,3 +104,31 @@ def test_labels_of_another_cube_are_refused(learned: Any, part: str, tmp_path: P
     with pytest.raises(InvalidInputError, match="different grids"):
         make_report(request, tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_reference_pixels_that_a_map_leaves_out_are_told(
+    learned: Any, mapped: Path, dfc2020: Legend, tmp_path: Path
+) -> None:
+    def west(_: Grid, window: Window) -> np.ndarray:
+        columns = np.arange(window.x, window.x + window.width)
+        return np.tile(np.where(columns < 100, dfc2020.values[0], 0), (window.height, 1))
+
+    grids = Cube.open(learned.cube).spec.grids
+    part = draw_map(tmp_path / "part.zarr", grids, west, legend=dfc2020)
+    maps = (("ours", location(mapped)), ("part", location(part)))
+    request = ReportRequest(
+        title="Area", cube=location(learned.cube), maps=maps, reference=location(learned.labels)
+    )
+    page = make_report(request, tmp_path / "report").read_text()
+    summary = json.loads((tmp_path / "report" / "report.json").read_text())
+    missed = summary["others"]["part"]["unmapped"]
+    assert summary["unmapped"] == 0 < missed
+    assert f"<p>part does not map {missed:,} reference pixels: scores are of the pixels" in page
+    assert "These may differ from map to map" in page
+    assert "not mapped by ours" in page
+    whole = make_report(request.replace(maps=maps[:1]), tmp_path / "whole").read_text()
+    assert "not map" not in whole
+    done = CliRunner().invoke(
+        app, ["evaluate", "--map", str(part), "--reference", str(learned.labels)]
+    )
+    assert f" pixels; {missed} more have labels and are not mapped\n" in done.output

@@ -39,6 +39,7 @@ from sscl_geo.stages.report.season import season_picture
 from sscl_geo.stages.report.tables import (
     Row,
     class_rows,
+    gaps,
     made_of,
     margins,
     matrix_rows,
@@ -146,10 +147,18 @@ def _summary(request: ReportRequest, told: Told) -> dict[str, JsonValue]:
         "miou": first.miou,
         **summary,
         "majority": first.majority,
-        "others": {
-            row.name: {"oa": row.scores.oa, "aa": row.scores.aa, "miou": row.scores.miou}
-            for row in told.rows[1:]
-        },
+        "unmapped": first.unmapped_pixels,
+        "others": {row.name: _numbers(row) for row in told.rows[1:]},
+    }
+
+
+def _numbers(row: Row) -> dict[str, JsonValue]:
+    scores = row.scores
+    return {
+        "oa": scores.oa,
+        "aa": scores.aa,
+        "miou": scores.miou,
+        "unmapped": scores.unmapped_pixels,
     }
 
 
@@ -163,6 +172,7 @@ def _page(request: ReportRequest, told: Told, cube: Cube, maps: list[Classes]) -
         seconds=request.seconds,
         rows=rows,
         margins=margins(rows),
+        gaps=gaps(rows),
         fraction=told.fraction,
         legend=maps[0].legend if maps else None,
         zones=[_zone(grid, request, cube, maps) for grid in cube.spec.grids],

@@ -19,10 +19,14 @@ class Row(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """One class: IoU in each map, and user's and producer's accuracy of the first."""
+    """One class: IoU in each map, and user's and producer's accuracy of the first.
+
+    Its reference pixels are all, and those that the first map leaves without a class.
+    """
 
     item: LandClass
     reference: int
+    unmapped: int
     precision: str
     recall: str
     iou: tuple[str, ...]
@@ -78,6 +82,20 @@ def _points(difference: float) -> str:
     return f"{100 * abs(difference):.1f} points {side}"
 
 
+def gaps(rows: Sequence[Row]) -> str:
+    """Say which maps leave reference pixels without a class, and what that means, if any does."""
+    missed = {row.name: row.scores.unmapped_pixels for row in rows}
+    told = [f"{name} does not map {n:,} reference pixels" for name, n in missed.items() if n]
+    if not told:
+        return ""
+    text = f"{'; '.join(told)}: scores are of the pixels that a map has."
+    if len(rows) > 1:
+        text += (
+            " These may differ from map to map, and one that leaves out hard ground looks better."
+        )
+    return text
+
+
 def class_rows(rows: Sequence[Row]) -> list[ClassRow]:
     """Return one row a class of the legend; none without a map."""
     if not rows:
@@ -86,7 +104,8 @@ def class_rows(rows: Sequence[Row]) -> list[ClassRow]:
     return [
         ClassRow(
             item,
-            sum(first.matrix[index]),
+            sum(first.matrix[index]) + first.unmapped[index],
+            first.unmapped[index],
             _percent(first.precision[index]),
             _percent(first.recall[index]),
             tuple(_percent(row.scores.iou[index]) for row in rows),
