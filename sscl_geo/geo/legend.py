@@ -75,6 +75,17 @@ class Legend(Frozen):
             raise InvalidInputError(message)
         return self
 
+    @model_validator(mode="after")
+    def _unambiguous(self) -> "Legend":
+        sources = {source for item in self.classes for source in item.sources or (item.value,)}
+        both = sorted(sources & {*self.ignored})
+        if both:
+            raise InvalidInputError(
+                f"legend {self.name!r}: the source values {both} mean a class and are `ignored`; "
+                "name each in one place"
+            )
+        return self
+
     @property
     def values(self) -> tuple[int, ...]:
         """Class values, in order."""

@@ -90,6 +90,15 @@ def test_classes_with_the_same_value_or_source_are_refused(
         Legend(name="toy", classes=classes)
 
 
+@pytest.mark.parametrize(("value", "sources"), [(8, ()), (1, (5, 8))])
+def test_a_source_that_means_a_class_and_is_ignored_is_refused(
+    value: int, sources: tuple[int, ...]
+) -> None:
+    one = LandClass(value=value, name="one", color="#000000", sources=sources)
+    with pytest.raises(InvalidInputError, match=r"'toy': the source values \[8\] mean a class and"):
+        LEGEND.replace(classes=(one, LEGEND.classes[1]))
+
+
 def test_labels_of_another_legend_are_named() -> None:
     LEGEND.check(np.array([[0, 3], [10, 10]], np.uint8), "labels.zarr")
     with pytest.raises(InvalidInputError, match=r"labels\.zarr holds the values \[7, 255\].*'toy'"):
