@@ -1,10 +1,11 @@
 """Legends: the classes of a map, and how labels of another coding become them."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from pydantic import field_validator, model_validator
+from pydantic import field_validator, model_serializer, model_validator
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
@@ -58,11 +59,19 @@ class Legend(Frozen):
         name: The legend's name.
         classes: At least two classes with distinct values.
         ignored: Source values that mean no class, next to 0.
+        absent: Source values of classes that never occur: no class here either, but means over all
+            classes count them. Written only if there are any, so that the digests of legends
+            without them stay.
     """
 
     name: str
     classes: tuple[LandClass, ...]
     ignored: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, written: Callable[[object], dict[str, object]]) -> dict[str, object]:
+        return {name: value for name, value in written(self).items() if name != "absent" or value}
 
     @model_validator(mode="after")
     def _distinct(self) -> "Legend":
@@ -78,11 +87,11 @@ class Legend(Frozen):
     @model_validator(mode="after")
     def _unambiguous(self) -> "Legend":
         sources = {source for item in self.classes for source in item.sources or (item.value,)}
-        both = sorted(sources & {*self.ignored})
+        both = sorted(sources & {*self.ignored, *self.absent})
         if both:
             raise InvalidInputError(
-                f"legend {self.name!r}: the source values {both} mean a class and are `ignored`; "
-                "name each in one place"
+                f"legend {self.name!r}: the source values {both} mean a class and are `ignored` or "
+                "`absent`; name each in one place"
             )
         return self
 
@@ -101,12 +110,12 @@ class Legend(Frozen):
         return (self.values, self.names) == (other.values, other.names)
 
     def recode(self, labels: Shaped[np.ndarray, "y x"], source: str) -> UInt8[np.ndarray, "y x"]:
-        """Return labels of a source's coding as class values; 0 and ignored values become 0.
+        """Return labels of a source's coding as class values; 0, ignored and absent ones become 0.
 
         Raises:
             InvalidInputError: A value has no class; the message names `source` and the values.
         """
-        table = dict.fromkeys((0, *self.ignored), UNLABELLED)
+        table = dict.fromkeys((0, *self.ignored, *self.absent), UNLABELLED)
         table |= {
             code: item.value for item in self.classes for code in item.sources or (item.value,)
         }

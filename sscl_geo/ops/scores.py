@@ -21,8 +21,9 @@ class Evaluation(Frozen):
         aa: Average accuracy: mean producer's accuracy of the classes with reference pixels, mapped
             or not.
         miou: Mean intersection over union of the same classes.
-        miou_all: The sum of all IoU divided by the number of all classes of the legend, those
-            that it ignores included, as some report it: over ten for the eight of DFC2020.
+        miou_all: The sum of all IoU divided by the number of all classes, those that the map lacks
+            by its legend (`absent`) and those without reference pixels included, as some report
+            it: over ten for the eight of DFC2020.
         recall: Producer's accuracy of each class.
         precision: User's accuracy of each class; None where none is mapped.
         iou: Intersection over union of each class.
@@ -90,7 +91,7 @@ def evaluation(counts: Int64[np.ndarray, "classes columns"], legend: Legend) -> 
         oa=float(hits.sum() / matrix.sum()),
         aa=float(recall[is_present].mean()),
         miou=float(iou[is_present].mean()),
-        miou_all=float(np.nansum(iou) / (len(iou) + len(legend.ignored))),
+        miou_all=float(np.nansum(iou) / (len(iou) + len({*legend.absent}))),
         recall=_known(recall),
         precision=_known(precision),
         iou=_known(iou),

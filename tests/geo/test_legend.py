@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.errors import InvalidInputError
+from sscl_geo.frozen import read_yaml
 from sscl_geo.geo.legend import LandClass, Legend
+from sscl_geo.plugins import shipped
 
 LEGEND = Legend(
     name="toy",
@@ -13,8 +15,9 @@ LEGEND = Legend(
         LandClass(value=3, name="water", color="#0000ff"),
     ),
     ignored=(8, -1),
+    absent=(9,),
 )
-MEANINGS = {1: 10, 2: 10, 300: 10, 3: 3, 8: 0, -1: 0, 0: 0}
+MEANINGS = {1: 10, 2: 10, 300: 10, 3: 3, 8: 0, -1: 0, 9: 0, 0: 0}
 
 
 @given(st.lists(st.sampled_from(sorted(MEANINGS)), min_size=6, max_size=6))
@@ -90,13 +93,22 @@ def test_classes_with_the_same_value_or_source_are_refused(
         Legend(name="toy", classes=classes)
 
 
-@pytest.mark.parametrize(("value", "sources"), [(8, ()), (1, (5, 8))])
-def test_a_source_that_means_a_class_and_is_ignored_is_refused(
+@pytest.mark.parametrize(("value", "sources"), [(8, ()), (1, (5, 8)), (1, (9,))])
+def test_a_source_that_means_a_class_and_none_is_refused(
     value: int, sources: tuple[int, ...]
 ) -> None:
     one = LandClass(value=value, name="one", color="#000000", sources=sources)
-    with pytest.raises(InvalidInputError, match=r"'toy': the source values \[8\] mean a class and"):
+    told = r"'toy': the source values \[[89]\] mean a class and are `ignored` or `absent`"
+    with pytest.raises(InvalidInputError, match=told):
         LEGEND.replace(classes=(one, LEGEND.classes[1]))
+
+
+def test_a_legend_without_absent_classes_is_written_as_ever() -> None:
+    worldcover = read_yaml(Legend, shipped("catalogs") / "legends" / "worldcover.yaml")
+    assert [*worldcover.model_dump()] == ["name", "classes", "ignored"]
+    assert worldcover.digest.startswith("324884c195d46207")
+    for legend in (worldcover, LEGEND):
+        assert Legend.model_validate_json(legend.model_dump_json()) == legend
 
 
 def test_labels_of_another_legend_are_named() -> None:
