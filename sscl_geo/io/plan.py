@@ -28,7 +28,8 @@ class Plan(Frozen):
         kind: What the store is: `cube`, `chips`, `labels`, `map`, `change`, `encoder`, `model`,
             `product` or `experiment`.
         stage_version: Version of the stage that makes it.
-        package_version: Version of this package.
+        package_version: Version of this package that began it. It is part of the digest, yet any
+            other may go on: what changes a store's bytes raises the stage's version.
         arguments: What the user asked for.
         content: What was derived from it once and is kept: grids, periods, digests of inputs.
     """
@@ -44,14 +45,18 @@ class Plan(Frozen):
         """The content of its file."""
         return self.model_dump_json(indent=1).encode()
 
+    @property
+    def decisive(self) -> dict[str, JsonValue]:
+        """What another plan must share to continue the store."""
+        return {"kind": self.kind, "stage_version": self.stage_version, **self.arguments}
+
     def check(self, wanted: "Plan", place: AnyLocation | str) -> None:
-        """Check that a plan that would continue this store has the same arguments.
+        """Check that a plan that would continue this store is of its stage and arguments.
 
         Raises:
             PlanConflictError: A key differs; the message names it and both values.
         """
-        mine = {**self.model_dump(exclude={"arguments", "content"}), **self.arguments}
-        theirs = {**wanted.model_dump(exclude={"arguments", "content"}), **wanted.arguments}
+        mine, theirs = self.decisive, wanted.decisive
         for key in sorted({*mine, *theirs}):
             if canonical_json(mine.get(key)) != canonical_json(theirs.get(key)):
                 where, there, here = _difference(key, mine.get(key), theirs.get(key))
