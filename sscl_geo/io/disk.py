@@ -1,10 +1,12 @@
 """Files and folders of a disk, where readers see a file whole or not at all."""
 
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -94,6 +96,35 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with Disk().new_file(str(path)) as pending:
         _write_through(pending, content)
+
+
+@contextmanager
+def writing_beside(folder: Path, files: Iterable[Path]) -> Iterator[None]:
+    """Hold a folder while files beside it are written; delete what killed writers left of them.
+
+    Nothing is deleted while another process holds the folder, or on a disk without locks.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for file in files:
+                delete_pending(file)
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+
+
+def delete_pending(path: Path) -> None:
+    """Delete what killed writers of a file left beside it, and GDAL beside that."""
+    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+    # A writer that is given the pending name of another puts a dot more before it.
+    left = re.compile(rf"\.+{stem}\.[0-9a-f]{{32}}{re.escape(PENDING)}(\..*)?{suffix}(\..*)?")
+    for other in path.parent.glob(".*"):
+        if left.fullmatch(other.name):
+            other.unlink(missing_ok=True)
 
 
 def sync(path: Path, root: Path) -> None:

@@ -1,12 +1,15 @@
 """How a map begins, and what its last command writes once all tiles are there."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.grid import Grid
 from sscl_geo.geo.legend import Legend
+from sscl_geo.io.disk import writing_beside
 from sscl_geo.io.layout import Layout
 from sscl_geo.io.location import AnyLocation, Location
 from sscl_geo.io.maps import finish_levels, write_coverage
@@ -71,6 +74,13 @@ def check_name(out: AnyLocation) -> None:
         )
 
 
+def finishing(store: Store, files: Iterable[Location]) -> AbstractContextManager[None]:
+    """Return what holds a store while files beside it are written, as `writing_beside` says."""
+    if not store.path.is_local:
+        return nullcontext()
+    return writing_beside(Path(store.path.key), [Path(file.key) for file in files])
+
+
 def finish_map(
     store: Store,
     grids: tuple[Grid, ...],
@@ -89,5 +99,7 @@ def finish_map(
     for grid in grids:
         finish_levels(store, grid)
         write_coverage(store, grid, states)
-        publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
+    with finishing(store, cog_paths(store.path, grids)):
+        for grid in grids:
+            publish_landcover(cog_path(store.path, grid, grids), store, grid, legend)
     store.put(TILES, records_table(records))

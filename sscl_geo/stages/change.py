@@ -14,13 +14,13 @@ from sscl_geo.io.areas import own_hectares
 from sscl_geo.io.changes import CHANGE, change_layout, pairs, publish_change
 from sscl_geo.io.comparable import check_comparable
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.finishing import begin_map
+from sscl_geo.io.finishing import begin_map, finishing
 from sscl_geo.io.journal import journal
 from sscl_geo.io.layout import FULL_CONFIDENCE, NO_CONFIDENCE
 from sscl_geo.io.location import AnyLocation, Location, location
 from sscl_geo.io.maps import CONFIDENCE, layer_path, level_name
 from sscl_geo.io.plan import SOURCES, Plan, read_sources
-from sscl_geo.io.publish.cog import cog_path
+from sscl_geo.io.publish.cog import cog_path, cog_paths
 from sscl_geo.io.records import Record, table_csv
 from sscl_geo.io.store import Store
 from sscl_geo.io.tables import TILES, records_table
@@ -141,10 +141,11 @@ def _store(out: AnyLocation, plan: Plan, grids: tuple[Grid, ...], legend: Legend
 def _publish(
     store: Store, grids: tuple[Grid, ...], legend: Legend, outcomes: Sequence[Outcome]
 ) -> None:
-    for grid in grids:
-        publish_change(cog_path(store.path, grid, grids), store, grid, legend)
-    rows = list(_rows(legend, outcomes))
-    table_path(store.path).put_whole(table_csv(rows, BIASED))
+    table = table_path(store.path)
+    with finishing(store, (*cog_paths(store.path, grids), table)):
+        for grid in grids:
+            publish_change(cog_path(store.path, grid, grids), store, grid, legend)
+        table.put_whole(table_csv(list(_rows(legend, outcomes)), BIASED))
     store.put(TILES, records_table([outcome.record for outcome in outcomes]))
 
 
