@@ -14,7 +14,7 @@ from sscl_geo import __version__
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse, read_json
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.disk import write_whole
+from sscl_geo.io.disk import delete_pending, write_whole
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -54,8 +54,13 @@ Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
 
 def write_bundle(folder: Path, bundle: Bundle, weights: Arrays) -> Bundle:
-    """Write a bundle; until the last file is whole, the folder holds none. Return it as written."""
+    """Write a bundle; until the last file is whole, the folder holds none. Return it as written.
+
+    What a killed writer left is deleted, so that nobody else may be writing there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CARD):
+        delete_pending(folder / name)
     content = save({name: np.asarray(array, order="C") for name, array in weights.items()})
     written = bundle.replace(weights_sha256=hashlib.sha256(content).hexdigest())
     write_whole(folder / WEIGHTS, content)

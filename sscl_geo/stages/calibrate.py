@@ -1,7 +1,6 @@
 """From a model to one whose confidence can be believed: a temperature, fitted on other labels."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -12,11 +11,20 @@ from jaxtyping import Float32, UInt8
 
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
+from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Chips, Selection
 from sscl_geo.io.cubes import Classes
-from sscl_geo.io.fields import Decoded, check_stored_alike, labelled, opened
-from sscl_geo.io.location import AnyLocation
+from sscl_geo.io.fields import (
+    Decoded,
+    Imagery,
+    check_stored_alike,
+    identities,
+    labelled,
+    opened,
+)
+from sscl_geo.io.location import AnyLocation, location
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
 from sscl_geo.io.taught import taught, taught_of
 from sscl_geo.learn.batches import IGNORED
 from sscl_geo.learn.checkpoint import load_weights
@@ -24,8 +32,11 @@ from sscl_geo.learn.network import Model, model_of
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.learn.tuning import prepare_inference
 from sscl_geo.ops.calibration import fitted_temperature
+from sscl_geo.runtime.gang import CACHE, clear_run, running
 
 _log = logging.getLogger(__name__)
+
+VERSION = 1
 
 MOST_PIXELS = 200_000
 """Labelled pixels that the temperature is fitted on, taken evenly."""
@@ -33,6 +44,8 @@ MOST_PIXELS = 200_000
 
 def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: Path) -> Bundle:
     """Write a bundle of the same weights with a temperature by which its logits are divided.
+
+    The same command goes on after a kill, and finds what it made before.
 
     Args:
         model: Bundle of a finetuned model.
@@ -42,61 +55,102 @@ def calibrate(model: Path, imagery: Selection, labels: AnyLocation | None, out: 
 
     Raises:
         InvalidInputError: The bundle cannot map, bands or legends do not fit, nothing is labelled,
-            or something stands at `out`.
+            or something else stands at `out`.
+        PlanConflictError: Another command began at `out`.
     """
-    if out.exists():
-        raise InvalidInputError(f"--out {out}: exists; choose another path")
     bundle = read_card(model)
     if bundle.legend is None:
         raise InvalidInputError(f"{model} is an encoder; give a finetuned model")
     weights = read_weights(model, bundle)
-    spec, classes = NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes)
-    network = model_of(spec, classes, bundle.members)
+    network = model_of(
+        NetworkSpec.model_validate(bundle.network), len(bundle.legend.classes), bundle.members
+    )
     load_weights(network, weights, str(model))
     prepare_inference(network, "cpu")
-    bands = spec.bands
-    source, known_labels = opened(imagery), [labels] if labels else []
+    source = opened(imagery)
+    _check(model, bundle.legend, network, source, labels)
+    _warn_of_taught(model, bundle, source, labels)
+    if begin(out, _plan(bundle, source, labels)) and (out / CARD).exists():
+        clear_run(out)
+        return read_card(out)
+    with running(out):
+        try:
+            temperature = _temperature(network, bundle, source, labels, out / CACHE)
+        except InvalidInputError:
+            location(out).delete()
+            raise
+        training = {**bundle.training, "calibrated_on": (labels or source.path).name}
+        sure = bundle.replace(temperature=temperature, training=training)
+        written = write_bundle(out, sure, weights)
+        clear_run(out)
+    return written
+
+
+def _check(
+    model: Path, legend: Legend, network: Model, source: Imagery, labels: AnyLocation | None
+) -> None:
     if labels and isinstance(source, Chips):
         raise InvalidInputError(
-            f"--labels {labels}: the chips of {imagery.path} bring their own; leave it out"
+            f"--labels {labels}: the chips of {source.path} bring their own; leave it out"
         )
-    if {*taught([source], known_labels)} & taught_of(bundle.training):
-        _log.warning(
-            "%s taught %s, which is surer of it than of other ground: give labels of other places, "
-            "or its confidence stays too high",
-            labels or imagery.path,
-            model,
-        )
-    check_stored_alike(source, bands)
+    check_stored_alike(source, network.encoder.spec.bands)
     told = source.spec.legend if isinstance(source, Chips) else _legend(labels)
-    if told is not None and not told.is_like(bundle.legend):
+    if told is not None and not told.is_like(legend):
         raise InvalidInputError(
-            f"{labels or imagery.path} has another legend than {model}; make labels with that one"
+            f"{labels or source.path} has another legend than {model}; make labels with that one"
         )
-    names = [band.name for band in bands]
-    legend = bundle.legend
-    with tempfile.TemporaryDirectory() as cache:
-
-        def pieces() -> Iterator[_Piece]:
-            return labelled([source], known_labels, names, Path(cache), legend)
-
-        count = sum(int((classes != IGNORED).sum()) for _, classes in pieces())
-        if not count:
-            message = f"{labels or imagery.path}: no labelled pixel lies on what was observed"
-            raise InvalidInputError(message)
-        parts = [
-            part
-            for piece, classes in _thinned(pieces(), -(-count // MOST_PIXELS))
-            for part in _known(network, piece, classes, bundle.window)
-        ]
-    logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
-    temperature = fitted_temperature(logits, known.astype(np.int64))
-    training = {**bundle.training, "calibrated_on": (labels or imagery.path).name}
-    return write_bundle(out, bundle.replace(temperature=temperature, training=training), weights)
 
 
 def _legend(labels: AnyLocation | None) -> Legend | None:
     return None if labels is None else Classes.open(labels, "labels").legend
+
+
+def _warn_of_taught(
+    model: Path, bundle: Bundle, source: Imagery, labels: AnyLocation | None
+) -> None:
+    if {*taught([source], [labels] if labels else [])} & taught_of(bundle.training):
+        _log.warning(
+            "%s taught %s, which is surer of it than of other ground: give labels of other places, "
+            "or its confidence stays too high",
+            labels or source.path,
+            model,
+        )
+
+
+def _plan(bundle: Bundle, source: Imagery, labels: AnyLocation | None) -> Plan:
+    store = None if labels is None else Classes.open(labels, "labels").store
+    return Plan(
+        kind="model",
+        stage_version=VERSION,
+        arguments={
+            "calibrated": bundle.digest,
+            "imagery": identities([source]),
+            "labels": None if store is None else store.plan.digest,
+        },
+    )
+
+
+def _temperature(
+    network: Model, bundle: Bundle, source: Imagery, labels: AnyLocation | None, cache: Path
+) -> float:
+    """Return the temperature that fits labels best; bands are decoded into a folder."""
+    names = [band.name for band in network.encoder.spec.bands]
+    legend = Legend.model_validate(bundle.legend)
+
+    def pieces() -> Iterator[_Piece]:
+        return labelled([source], [labels] if labels else [], names, cache, legend)
+
+    count = sum(int((classes != IGNORED).sum()) for _, classes in pieces())
+    if not count:
+        message = f"{labels or source.path}: no labelled pixel lies on what was observed"
+        raise InvalidInputError(message)
+    parts = [
+        part
+        for piece, classes in _thinned(pieces(), -(-count // MOST_PIXELS))
+        for part in _known(network, piece, classes, bundle.window)
+    ]
+    logits, known = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return fitted_temperature(logits, known.astype(np.int64))
 
 
 _Piece = tuple[Decoded, UInt8[np.ndarray, "y x"]]

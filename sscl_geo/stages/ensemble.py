@@ -10,14 +10,19 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.io.bundle import Bundle, read_card, read_weights, write_bundle
+from sscl_geo.io.bundle import CARD, Bundle, read_card, read_weights, write_bundle
+from sscl_geo.io.making import begin
+from sscl_geo.io.plan import Plan
+from sscl_geo.runtime.gang import running
+
+VERSION = 1
 
 SHARED = ("network", "legend", "window", "halo")
 """What members must have in common."""
 
 
 def ensemble(models: Sequence[Path], out: Path) -> Bundle:
-    """Write one bundle of several finetuned models.
+    """Write one bundle of several finetuned models; the same command goes on after a kill.
 
     Args:
         models: Bundles of models that differ in their weights alone.
@@ -25,10 +30,9 @@ def ensemble(models: Sequence[Path], out: Path) -> Bundle:
 
     Raises:
         InvalidInputError: There are fewer than two models, one cannot map, is calibrated or given
-            twice, they differ in more than their weights, or something stands at `out`.
+            twice, they differ in more than their weights, or something else stands at `out`.
+        PlanConflictError: Another command began at `out`.
     """
-    if out.exists():
-        raise InvalidInputError(f"--out {out}: exists; choose another path")
     if len(models) < 2:  # noqa: PLR2004
         raise InvalidInputError("--model: an ensemble needs two models or more")
     cards = [read_card(model) for model in models]
@@ -49,7 +53,15 @@ def ensemble(models: Sequence[Path], out: Path) -> Bundle:
         training={"members": [card.training for card in cards]},
         history=_history(cards),
     )
-    return write_bundle(out, together, weights)
+    if begin(out, _plan(cards)) and (out / CARD).exists():
+        return read_card(out)
+    with running(out):
+        return write_bundle(out, together, weights)
+
+
+def _plan(cards: Sequence[Bundle]) -> Plan:
+    members: list[JsonValue] = [card.digest for card in cards]
+    return Plan(kind="model", stage_version=VERSION, arguments={"members": members})
 
 
 def _history(cards: Sequence[Bundle]) -> list[dict[str, JsonValue]]:

@@ -53,6 +53,13 @@ def test_a_bundle_holds_two_files_and_nothing_that_runs(tmp_path: Path) -> None:
     assert json.loads((tmp_path / CARD).read_text())["kind"] == "model"
 
 
+def test_what_a_killed_writer_left_is_deleted(tmp_path: Path) -> None:
+    for suffix in (".json", ".safetensors"):
+        (tmp_path / f".model.{'0' * 32}.partial{suffix}").write_bytes(b"half")
+    write_bundle(tmp_path, BUNDLE, weights())
+    assert {path.name for path in tmp_path.iterdir()} == {CARD, WEIGHTS}
+
+
 def test_equal_weights_make_equal_files(tmp_path: Path) -> None:
     one, other = weights(), dict(reversed(weights().items()))
     first = write_bundle(tmp_path / "one", BUNDLE, one)

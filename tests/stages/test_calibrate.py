@@ -9,12 +9,13 @@ import pytest
 import xarray
 import zarr
 
-from sscl_geo.errors import InvalidInputError
+from sscl_geo.errors import InvalidInputError, PlanConflictError
 from sscl_geo.geo.legend import Legend
-from sscl_geo.io.bundle import read_card
+from sscl_geo.io.bundle import CARD, WEIGHTS, read_card, read_weights
 from sscl_geo.io.chips import Chips, Selection
+from sscl_geo.io.plan import PLAN
 from sscl_geo.learn.study import Study
-from sscl_geo.runtime.gang import Ranks
+from sscl_geo.runtime.gang import CACHE, Ranks
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages import calibrate as stage
 from sscl_geo.stages.calibrate import calibrate
@@ -22,6 +23,7 @@ from sscl_geo.stages.cut import CutSpec, cut_chips
 from sscl_geo.stages.finetune import FinetuneRequest, finetune
 from sscl_geo.stages.labels import LabelsRequest, make_labels
 from sscl_geo.stages.map import make_map
+from tests.killed import kill_before
 
 
 def test_a_calibrated_model_maps_the_same_classes_with_another_confidence(
@@ -90,7 +92,7 @@ def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(
     make_labels(LabelsRequest(cube=learned.cube, source=world.truth, legend=wider), other)
     with pytest.raises(InvalidInputError, match="has another legend than"):
         calibrate(learned.model, imagery, other, tmp_path / "out")
-    with pytest.raises(InvalidInputError, match="exists; choose another"):
+    with pytest.raises(InvalidInputError, match="exists and is not a store"):
         calibrate(learned.model, imagery, learned.labels, tmp_path)
     assert not (tmp_path / "out").exists()
 
@@ -114,3 +116,19 @@ def test_a_temperature_is_fitted_on_so_many_pixels_taken_evenly(
     assert step > 1
     assert few.sum() == -(-every.sum() // step)
     assert np.abs(few / few.sum() - every / every.sum()).max() < 0.05
+
+
+def test_a_killed_calibration_goes_on_with_the_same_command(learned: Any, tmp_path: Path) -> None:
+    imagery, out = Selection(path=learned.cube), tmp_path / "sure"
+    alone = calibrate(learned.model, imagery, learned.labels, tmp_path / "alone")
+    command = ("calibrate", "--model", str(learned.model), "--cube", str(learned.cube))
+    kill_before("model.json", *command, "--labels", str(learned.labels), "--out", str(out))
+    assert {path.name for path in out.iterdir()} > {CACHE, PLAN, WEIGHTS}
+    assert not (out / CARD).exists()
+    # Again, as the cache of a killed command may be read; and once more, which finds all there.
+    for _ in range(2):
+        assert calibrate(learned.model, imagery, learned.labels, out) == alone
+        assert {path.name for path in out.iterdir()} == {CARD, PLAN, WEIGHTS}
+    assert read_weights(out, read_card(out)).keys() == read_weights(learned.model, alone).keys()
+    with pytest.raises(PlanConflictError, match=r"sure was made by another plan: calibrated is"):
+        calibrate(tmp_path / "alone", imagery, learned.labels, out)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import xarray
 
-from sscl_geo.errors import InvalidInputError
-from sscl_geo.io.bundle import read_card, read_weights, write_bundle
+from sscl_geo.errors import InvalidInputError, PlanConflictError
+from sscl_geo.io.bundle import CARD, WEIGHTS, read_card, read_weights, write_bundle
 from sscl_geo.io.chips import Selection
+from sscl_geo.io.plan import PLAN
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.calibrate import calibrate
 from sscl_geo.stages.ensemble import ensemble
 from sscl_geo.stages.map import make_map
 from sscl_geo.stages.map.inference import Inference
+from tests.killed import kill_before
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -64,6 +66,21 @@ def test_an_ensemble_is_calibrated_as_a_model_is(
         ensemble([learned.model, tmp_path / "both"], tmp_path / "out")
 
 
+def test_a_killed_join_goes_on_with_the_same_command(
+    learned: Any, another: Path, tmp_path: Path
+) -> None:
+    models, out = [learned.model, another], tmp_path / "both"
+    words = [word for model in models for word in ("--model", str(model))]
+    kill_before("model.json", "ensemble", *words, "--out", str(out))
+    assert (out / WEIGHTS).exists()
+    assert not (out / CARD).exists()
+    for _ in range(2):
+        assert ensemble(models, out) == ensemble(models, tmp_path / "alone")
+        assert {path.name for path in out.iterdir()} == {CARD, PLAN, WEIGHTS}
+    with pytest.raises(PlanConflictError, match=r"both was made by another plan: members"):
+        ensemble(models[::-1], out)
+
+
 def test_a_seed_below_zero_is_told_in_one_line(learned: Any, tmp_path: Path) -> None:
     words = ["finetune", "--cube", str(learned.cube), "--seed", "-1", "--out", str(tmp_path / "m")]
     words += ["--study", "demo"]
@@ -91,6 +108,6 @@ def test_what_makes_no_ensemble_is_told_and_leaves_nothing(
     for cause, models in wrong.items():
         with pytest.raises(InvalidInputError, match=cause):
             ensemble(models, tmp_path / "out")
-    with pytest.raises(InvalidInputError, match="exists; choose another"):
+    with pytest.raises(InvalidInputError, match="exists and is not a store"):
         ensemble([learned.model, another], tmp_path)
     assert not (tmp_path / "out").exists()
