@@ -20,8 +20,14 @@ from sscl_geo.plugins import shipped_names
 from sscl_geo.runtime.work import machines_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sscl_geo.geo.area import Area
+    from sscl_geo.geo.period import Period
     from sscl_geo.stages.ingest import Estimate
+
+SHOWN_PERIODS = 12
+"""Periods up to which a plan names each."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -149,6 +155,7 @@ def _check_rates(mb_per_second: float, price: float) -> None:
 
 
 def _tell(found: "Estimate", mb_per_second: float, workers: int, price: float) -> None:
+    print(_periods(found.periods))
     hours = found.seconds(mb_per_second, workers) / 3600
     print(
         f"{found.units} units ({found.empty} without a scene) of {found.scenes} scenes: "
@@ -158,6 +165,12 @@ def _tell(found: "Estimate", mb_per_second: float, workers: int, price: float) -
         f"at {mb_per_second:g} MB/s with {workers} workers: {hours:.2f} hours, "
         f"{hours * workers * price:.2f} at {price:g} a worker's hour"
     )
+
+
+def _periods(periods: "Sequence[Period]") -> str:
+    names = [period.name for period in periods]
+    shown = names if len(names) <= SHOWN_PERIODS else [*names[:2], "...", names[-1]]
+    return f"periods ({len(names)}, ends exclusive): {', '.join(shown)}"
 
 
 def _area(bbox: tuple[float, float, float, float] | None, region: Path | None) -> "Area":

@@ -23,6 +23,11 @@ class Period(Frozen):
         return self.start <= moment.astimezone(UTC).date() < self.end
 
     @property
+    def days(self) -> int:
+        """Its length in days."""
+        return (self.end - self.start).days
+
+    @property
     def name(self) -> str:
         """The period as `start/end`, both ISO 8601 dates, the end exclusive."""
         return f"{self.start.isoformat()}/{self.end.isoformat()}"
@@ -58,13 +63,31 @@ def split(whole: Period, duration: str) -> tuple[Period, ...]:
     Raises:
         InvalidInputError: The duration is not of the form PnD, PnM or PnY with n >= 1.
     """
+    return tuple(_pieces(whole, *_parsed(duration)))
+
+
+def unfinished(whole: Period, duration: str) -> Period | None:
+    """Return the last of several pieces as it would be if the whole did not cut it off, else None.
+
+    A whole that is shorter than the duration is a piece by itself, and nothing is cut off.
+
+    Raises:
+        InvalidInputError: As `split` does.
+    """
+    pieces, (count, unit) = split(whole, duration), _parsed(duration)
+    end = _after(whole.start, count * len(pieces), unit)
+    is_cut = len(pieces) > 1 and end > whole.end
+    return Period(start=pieces[-1].start, end=end) if is_cut else None
+
+
+def _parsed(duration: str) -> tuple[int, str]:
     match = _DURATION.fullmatch(duration)
     if not match or int(match[1]) == 0:
         raise InvalidInputError(
             f"--period {duration!r}: give a whole number of days, months or years, such as "
             "P10D, P3M or P1Y"
         )
-    return tuple(_pieces(whole, int(match[1]), match[2]))
+    return int(match[1]), match[2]
 
 
 def _pieces(whole: Period, count: int, unit: str) -> Iterator[Period]:

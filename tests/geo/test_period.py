@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sscl_geo.errors import InvalidInputError
-from sscl_geo.geo.period import Period, parse_interval, split
+from sscl_geo.geo.period import Period, parse_interval, split, unfinished
 
 STARTS = st.dates(date(1990, 1, 1), date(2080, 1, 1))
 WHOLES = st.builds(
@@ -72,6 +72,19 @@ def test_quarters_of_a_year() -> None:
 def test_the_last_piece_may_be_shorter() -> None:
     pieces = split(parse_interval("2024-01-01/2024-01-25"), "P10D")
     assert [(piece.end - piece.start).days for piece in pieces] == [10, 10, 5]
+
+
+@given(WHOLES, DURATIONS)
+def test_a_last_piece_that_is_cut_off_is_a_whole_one_of_a_longer_interval(
+    whole: Period, duration: str
+) -> None:
+    pieces, found = split(whole, duration), unfinished(whole, duration)
+    if found is None:
+        longer = whole.replace(end=whole.end + timedelta(days=1))
+        assert len(pieces) == 1 or split(longer, duration)[:-1] == pieces
+    else:
+        assert found.days > pieces[-1].days
+        assert split(whole.replace(end=found.end), duration) == (*pieces[:-1], found)
 
 
 @pytest.mark.parametrize("duration", ["P9000Y", "P999999999D"])

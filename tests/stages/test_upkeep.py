@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from sscl_geo.cli import upkeep
+from sscl_geo.cli import app, upkeep
 from sscl_geo.errors import HolesError, InvalidInputError
 from sscl_geo.runtime.work import Machines
 from sscl_geo.stages.ingest import estimate, resume
@@ -77,6 +78,10 @@ def test_an_estimate_counts_units_and_scenes_and_is_of_the_right_size(
     world: Any, learned: Any
 ) -> None:
     found = estimate(world.request())
+    assert [period.name for period in found.periods] == [
+        "2024-04-01/2024-07-01",
+        "2024-07-01/2024-10-01",
+    ]
     assert found.units == 8
     assert found.empty == 0
     files = [p for p in world.catalog.parent.rglob("*.tif") if "land-cover" not in p.parts]
@@ -86,3 +91,34 @@ def test_an_estimate_counts_units_and_scenes_and_is_of_the_right_size(
     cube_size = sum(path.stat().st_size for path in learned.cube.rglob("*") if path.is_file())
     assert 0.3 * cube_size < found.write_bytes < 3 * cube_size
     assert found.seconds(10, 2) == pytest.approx(found.read_bytes / 20e6)
+
+
+CUT_OFF = (
+    "--period P3M: the last of 2 periods, from 2024-07-01, has 1 of its 92 days; end --datetime on "
+    "2024-06-30 to leave it out or on 2024-09-30 to fill it, or take another --period"
+)
+
+
+@pytest.mark.parametrize(
+    ("last_day", "period", "told", "warned"),
+    [
+        ("07-01", "P3M", "(2, ends exclusive): 2024-04-01/2024-07-01, 2024-07-01/2024-07-02", True),
+        ("06-29", "P6D", "2024-04-07/2024-04-13, ..., 2024-06-24/2024-06-30", False),
+        ("06-30", "P1Y", "(1, ends exclusive): 2024-04-01/2024-07-01", False),
+    ],
+    ids=["cut off", "whole", "one"],
+)
+def test_a_plan_tells_its_periods_and_a_last_one_that_is_cut_off(
+    world: Any,
+    caplog: pytest.LogCaptureFixture,
+    last_day: str,
+    period: str,
+    told: str,
+    warned: bool,
+) -> None:
+    box = [str(value) for value in world.bbox]
+    words = ["ingest", "--plan", "--catalog", world.api, "--bbox", *box, "--period", period]
+    words += ["--datetime", f"2024-04-01/2024-{last_day}", "--sensors", "sentinel2_l2a"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert f"{told}\n" in done.output
+    assert [record.getMessage() for record in caplog.records] == [CUT_OFF] * warned

@@ -7,6 +7,7 @@ import numpy as np
 
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Window
+from sscl_geo.geo.period import Period
 from sscl_geo.geo.sensor import GROUP_GSD, Sensor
 from sscl_geo.ops.compositors import compositor_of
 from sscl_geo.stages.ingest.grouping import coverage, observations
@@ -29,6 +30,7 @@ class Estimate(NamedTuple):
     """What an ingest needs.
 
     Attributes:
+        periods: The cube's periods, in order.
         units: Number of units, those without a scene included.
         empty: Number of units without a scene.
         scenes: Number of scenes, each counted once.
@@ -36,6 +38,7 @@ class Estimate(NamedTuple):
         write_bytes: Bytes that the cube will take.
     """
 
+    periods: tuple[Period, ...]
     units: int
     empty: int
     scenes: int
@@ -57,6 +60,7 @@ def estimated(spec: CubeSpec, planned: Sequence[IngestUnit]) -> Estimate:
             read += READ_SHARE * shares * _file_bytes(sensor, unit.window)
             write += WRITE_SHARE * bool(scenes) * _pixel_bytes(sensor, unit.window)
     return Estimate(
+        periods=spec.periods,
         units=len(planned),
         empty=sum(not unit.scenes for unit in planned),
         scenes=len({scene.id for unit in planned for scene in unit.scenes}),

@@ -17,7 +17,7 @@ from sscl_geo.geo.boxes import Boxes
 from sscl_geo.geo.cube import CubeSpec
 from sscl_geo.geo.grid import Tile
 from sscl_geo.geo.ground import tile_bbox
-from sscl_geo.geo.period import Period, parse_interval, split
+from sscl_geo.geo.period import Period, parse_interval
 from sscl_geo.geo.scene import Scene
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.geo.surface import METRES_PER_DEGREE
@@ -33,6 +33,7 @@ from sscl_geo.io.trust import redacted
 from sscl_geo.ops.compositors import compositor_of
 from sscl_geo.sensors import sensor_of
 from sscl_geo.stages.ingest.grouping import one_orbit, solar_day, solar_days
+from sscl_geo.stages.ingest.periods import periods_of
 from sscl_geo.stages.ingest.request import DAILY, TOLERANCE, IngestRequest, IngestUnit
 
 VERSION = 4
@@ -103,7 +104,7 @@ def derived(request: IngestRequest) -> tuple[Kept, tuple[Scene, ...]]:
     """
     interval = parse_interval(request.datetime)
     is_daily = request.period == DAILY
-    periods = () if is_daily else split(interval, request.period)
+    periods = () if is_daily else periods_of(interval, request.period)
     grids = grids_of(request.area, request.grid, request.tile_px)
     compositor_of(request.method.compositor)
     # Of a region, which its box holds many times over, most scenes may lie over no tile.

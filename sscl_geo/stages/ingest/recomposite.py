@@ -8,7 +8,7 @@ from functools import partial
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.cube import CubeSpec
-from sscl_geo.geo.period import parse_interval, split
+from sscl_geo.geo.period import parse_interval
 from sscl_geo.geo.sensor import Sensor
 from sscl_geo.io.cubes import Cube
 from sscl_geo.io.journal import journal
@@ -23,6 +23,7 @@ from sscl_geo.runtime.work import Evidence, Machines, Outcome, Stage
 from sscl_geo.stages.ingest.composite import layers_of, write_layers
 from sscl_geo.stages.ingest.days import CubeDays
 from sscl_geo.stages.ingest.estimate import unit_bytes
+from sscl_geo.stages.ingest.periods import periods_of
 from sscl_geo.stages.ingest.plan import units
 from sscl_geo.stages.ingest.request import DAILY, TOLERANCE, IngestUnit, Method
 
@@ -70,7 +71,7 @@ def composite_days(request: CompositeRequest, out: AnyLocation, machines: Machin
         )
     compositor_of(request.method.compositor)
     whole = parse_interval(str(days.store.plan.arguments["datetime"]))
-    periods = split(whole, request.period)
+    periods = periods_of(whole, request.period)
     spec = days.spec.replace(periods=periods, is_daily=False)
     store = _store(out, _plan(request, days, spec), spec, days)
     # Every task carries the job, so it leaves out the list of tiles.
