@@ -1,4 +1,4 @@
-"""Stores: planned, looked through and mended."""
+"""Stores: looked through and mended."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -19,17 +19,6 @@ app = typer.Typer()
 
 MAKERS = {"cube": "ingest", "labels": "labels", "map": "map", "change": "change"}
 """The stage that makes each kind of store; maps have others too."""
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def plan(context: typer.Context) -> None:
-    """Tell what an ingest would read, write, take and cost: the same as sscl-geo ingest --plan.
-
-    Its options are those that sscl-geo ingest --help lists.
-    """
-    from sscl_geo.cli.ingest import app as ingest_app
-
-    ingest_app(["--plan", *context.args])
 
 
 @app.command()
