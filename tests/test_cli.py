@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sscl_geo.cli import app
+from sscl_geo.cli.options import PANELS
 from sscl_geo.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[1]
@@ -172,6 +173,12 @@ def test_upkeep_needs_a_store(tmp_path: Path) -> None:
     for command in ("status", "verify", "repair"):
         done = run("sscl_geo.cli", command, str(tmp_path / "absent.zarr"))
         assert_one_line(done, "absent.zarr", "give the path of a cube, labels")
+
+
+def test_commands_are_listed_in_panels_in_the_order_in_which_a_user_needs_them() -> None:
+    told = CliRunner().invoke(app, ["--help"]).output
+    titles = [line.split(" ─")[0].removeprefix("╭─ ") for line in told.splitlines() if "╭" in line]
+    assert titles == ["Options", *PANELS]
 
 
 def test_the_shipped_studies_and_schemas_parse() -> None:

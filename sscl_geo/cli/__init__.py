@@ -6,6 +6,7 @@ import typer
 
 from sscl_geo import __version__
 from sscl_geo.cli import data, ingest, judging, learning, looking, mapping, upkeep
+from sscl_geo.cli.options import PANELS
 from sscl_geo.errors import reported
 from sscl_geo.io.gdal import set_environment
 
@@ -15,8 +16,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Land-cover maps from Sentinel-1/2, few labels.",
 )
-for part in (ingest, data, learning, mapping, judging, looking, upkeep):
-    app.add_typer(part.app)
+_PARTS = (ingest, data, learning, mapping, judging, upkeep, looking)
+app.registered_commands = sorted(
+    (command for part in _PARTS for command in part.app.registered_commands),
+    key=lambda command: PANELS.index(command.rich_help_panel),
+)
+app.registered_groups = [group for part in _PARTS for group in part.app.registered_groups]
 
 
 def _version(is_asked: bool) -> bool:

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from sscl_geo.cli.options import (
+    DATA,
+    RESEARCH,
     CompositorOption,
     CubeOption,
     DaskOption,
@@ -32,7 +34,7 @@ LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def labels(
     cube: CubeOption,
     source: Annotated[
@@ -106,7 +108,7 @@ def labels(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def composite(
     cube: CubeOption,
     out: OutOption,
@@ -136,7 +138,7 @@ def composite(
     print(f"{out}: {summary.done} units done ({summary.now} now), {summary.empty} without a day")
 
 
-@app.command()
+@app.command(rich_help_panel=RESEARCH)
 def chips(
     source: Annotated[str, typer.Option(help="File or folder of a set of chips, or a cube.")],
     kind: Annotated[str, typer.Option(help=f"How it lies there: {KINDS}.")],
@@ -178,7 +180,7 @@ def chips(
     print(f"{out}: {made.spec.count} chips of {made.spec.side} px, {len(made.spec.bands)} bands")
 
 
-@app.command()
+@app.command(rich_help_panel=RESEARCH)
 def despeckle(
     chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
     out: OutOption,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sscl_geo.cli.options import (
+    DATA,
     CompositorOption,
     DaskOption,
     ExecutorOption,
@@ -32,7 +33,7 @@ SHOWN_PERIODS = 12
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def ingest(
     datetime: Annotated[str, typer.Option(metavar="A/B", help="First and last day.")],
     out: Annotated[

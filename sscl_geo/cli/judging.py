@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from sscl_geo.cli.options import BUNDLE, CubeOption, MapOption
+from sscl_geo.cli.options import ASSESS, BUNDLE, LOOK, CubeOption, MapOption
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.io.location import Location, local_path, location
 
 app = typer.Typer()
 
 assess_app = typer.Typer(no_args_is_help=True, help="Assess a map by a sample of its pixels.")
-app.add_typer(assess_app, name="assess")
+app.add_typer(assess_app, name="assess", rich_help_panel=ASSESS)
 
 
-@app.command()
+@app.command(rich_help_panel=ASSESS)
 def evaluate(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
     reference: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
@@ -34,7 +34,7 @@ def evaluate(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(
     cube: CubeOption,
     out: Annotated[str, typer.Option(help="Folder for report.html and report.json.")],
@@ -68,7 +68,7 @@ def report(
     print(f"report: {make_report(request, local_path(out, 'a report')).resolve()}")
 
 
-@app.command()
+@app.command(rich_help_panel=ASSESS)
 def areas(
     map: MapOption,  # noqa: A002
     out: Annotated[str, typer.Option(help="Table of hectares: .csv or .parquet.")],

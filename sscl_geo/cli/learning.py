@@ -6,6 +6,8 @@ import typer
 
 from sscl_geo.cli.options import (
     BUNDLE,
+    LEARN,
+    RESEARCH,
     CompileOption,
     ExecutorOption,
     GpuOption,
@@ -41,7 +43,7 @@ def _study(name: str, seed: int | None) -> "Study":
     return numbers if seed is None else parsed(Study, {**dict(numbers), "seed": seed})
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def pretrain(
     cube: ImageryOption,
     out: OutOption,
@@ -71,7 +73,7 @@ def pretrain(
     print(f"{out}: encoder of {len(bundle.network['bands'])} bands, {len(bundle.history)} epochs")  # type: ignore[arg-type]
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def finetune(
     cube: ImageryOption,
     out: OutOption,
@@ -145,7 +147,7 @@ def finetune(
     print(f"{out}: model of {len(bundle.legend.classes) if bundle.legend else 0} classes")
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def calibrate(
     model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
     cube: Annotated[str, typer.Option(help="Path of a cube, or of chips.")],
@@ -166,7 +168,7 @@ def calibrate(
     print(f"{out}: temperature {bundle.temperature:.3f}")
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def ensemble(
     model: Annotated[list[str], typer.Option(help="Bundle of a finetuned model; repeat for each.")],
     out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
@@ -178,7 +180,7 @@ def ensemble(
     print(f"{out}: ensemble of {bundle.members} models")
 
 
-@app.command()
+@app.command(rich_help_panel=RESEARCH)
 def experiment(
     experiment: Annotated[
         str,

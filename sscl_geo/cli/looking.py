@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sscl_geo import plugins
-from sscl_geo.cli.options import RanksOption, parsed
+from sscl_geo.cli.options import DATA, LOOK, MAINTAIN, START, RanksOption, parsed
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import Legend
@@ -18,10 +18,10 @@ from sscl_geo.plugins import shipped_names
 app = typer.Typer()
 
 catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
-app.add_typer(catalog_app, name="catalog")
+app.add_typer(catalog_app, name="catalog", rich_help_panel=DATA)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def view(
     map: Annotated[str, typer.Argument(help="Path of a map.")],  # noqa: A002
     other: Annotated[
@@ -51,7 +51,7 @@ def view(
     print("ended")
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def demo(
     out: Annotated[
         Path, typer.Option(help="Folder of everything that is made; it must not exist yet.")
@@ -69,7 +69,7 @@ def demo(
     print(f"report: {page.resolve()}")
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def serve(
     catalog: Annotated[Path, typer.Argument(help="catalog.json of a static STAC catalogue.")],
     port: Annotated[int, typer.Option(help="Port of the API; files get the next one.")] = 7822,
@@ -108,7 +108,7 @@ def check(
         print(json.dumps(verdict))
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def schema(
     kind: Annotated[
         str,

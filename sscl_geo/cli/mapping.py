@@ -6,6 +6,8 @@ import typer
 
 from sscl_geo.cli.options import (
     BUNDLE,
+    MAP,
+    PUBLISH,
     CubeOption,
     DaskOption,
     ExecutorOption,
@@ -20,7 +22,7 @@ from sscl_geo.runtime.work import machines_of
 app = typer.Typer()
 
 
-@app.command(name="map")
+@app.command(name="map", rich_help_panel=MAP)
 def make_map(
     cube: CubeOption,
     model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
@@ -56,7 +58,7 @@ def make_map(
     print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
 
 
-@app.command()
+@app.command(rich_help_panel=MAP)
 def baseline(
     cube: CubeOption,
     labels: Annotated[str, typer.Option(help="Labels on the cube's pixels.")],
@@ -86,7 +88,7 @@ def baseline(
     print(f"{out}: {summary.done} tiles mapped ({summary.now} now), {summary.empty} without data")
 
 
-@app.command()
+@app.command(rich_help_panel=MAP)
 def combine(
     map: Annotated[  # noqa: A002
         list[str], typer.Option("--map", help="Map with --probabilities; repeat for each.")
@@ -104,7 +106,7 @@ def combine(
     print(f"{out}: {summary.done} tiles combined ({summary.now} now), {summary.empty} without data")
 
 
-@app.command()
+@app.command(rich_help_panel=MAP)
 def change(
     before: Annotated[str, typer.Option(help="Path of the earlier map.")],
     after: Annotated[str, typer.Option(help="Path of the later map, by the same model.")],
@@ -121,7 +123,7 @@ def change(
     print(f"{out}: {summary.done} tiles compared ({summary.now} now), {summary.empty} without data")
 
 
-@app.command()
+@app.command(rich_help_panel=PUBLISH)
 def publish(
     map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
     out: Annotated[str, typer.Option(help="Folder of the product; the same command resumes.")],
@@ -157,7 +159,7 @@ def publish(
     print(f"{out}: {summary.done} tiles published ({summary.now} now), {summary.empty} empty")
 
 
-@app.command()
+@app.command(rich_help_panel=PUBLISH)
 def vectorize(
     map: MapOption,  # noqa: A002
     out: Annotated[str, typer.Option(help="Polygons: .parquet (GeoParquet) or .gpkg.")],

@@ -9,6 +9,12 @@ from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen, parse
 from sscl_geo.plugins import names, shipped_names
 
+START, DATA, LEARN, MAP, ASSESS = "Start", "Data", "Learn", "Map", "Assess"
+LOOK, PUBLISH, MAINTAIN = "Look", "Publish", "Maintain and configure"
+RESEARCH = "Research on chips"
+PANELS = (START, DATA, LEARN, MAP, ASSESS, LOOK, PUBLISH, MAINTAIN, RESEARCH)
+"""Groups of commands, in the order in which a user needs them."""
+
 ImageryOption = Annotated[
     list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sscl_geo.cli.options import DaskOption, ExecutorOption, StoreArgument, WorkersOption
+from sscl_geo.cli.options import MAINTAIN, DaskOption, ExecutorOption, StoreArgument, WorkersOption
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.io.location import Location, location
 from sscl_geo.runtime.work import Machines, machines_of
@@ -21,7 +21,7 @@ MAKERS = {"cube": "ingest", "labels": "labels", "map": "map", "change": "change"
 """The stage that makes each kind of store; maps have others too."""
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def status(store: StoreArgument) -> None:
     """Tell how far a cube, labels, a map or a change are, and why units failed."""
     from sscl_geo.stages.upkeep import status as run
@@ -35,7 +35,7 @@ def status(store: StoreArgument) -> None:
         raise SystemExit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def verify(store: StoreArgument) -> None:
     """Read a cube, labels, a map or a change again and compare them with what was written."""
     from sscl_geo.stages.upkeep import verify as run
@@ -43,7 +43,7 @@ def verify(store: StoreArgument) -> None:
     print(f"{store}: {run(location(store))} arrays of tiles are whole")
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def repair(
     store: StoreArgument,
     executor: ExecutorOption = "dask",
