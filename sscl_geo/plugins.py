@@ -1,6 +1,7 @@
 """Plugins: a module of a package, found by its file name."""
 
 import importlib
+import importlib.util
 import pkgutil
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,9 @@ from sscl_geo.errors import InvalidInputError
 
 
 def names(package: str) -> tuple[str, ...]:
-    """Return the names of all plugins of a package, sorted."""
-    path = importlib.import_module(package).__path__
+    """Return the names of all plugins of a package, sorted; nothing of it is imported."""
+    spec = importlib.util.find_spec(package)
+    path = (spec.submodule_search_locations if spec else None) or []
     return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
 
 

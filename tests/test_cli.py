@@ -181,6 +181,13 @@ def test_commands_are_listed_in_panels_in_the_order_in_which_a_user_needs_them()
     assert titles == ["Options", *PANELS]
 
 
+def test_help_loads_nothing_that_only_work_needs() -> None:
+    heavy = {"torch", "ray", "distributed", "sklearn", "rasterio", "xarray", "pandas", "scipy"}
+    code = f"import sys, sscl_geo.cli; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
 def test_the_shipped_studies_and_schemas_parse() -> None:
     for kind in ("study", "experiment", "profile", "legend"):
         done = run("sscl_geo.cli", "schema", kind)

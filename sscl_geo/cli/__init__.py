@@ -14,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Land-cover maps from Sentinel-1/2, few labels.",
+    help="Land-cover maps from Sentinel-1 and Sentinel-2, with few labels.",
 )
 _PARTS = (ingest, data, learning, mapping, judging, upkeep, looking)
 app.registered_commands = sorted(
@@ -34,7 +34,7 @@ def _version(is_asked: bool) -> bool:
 @app.callback()
 def _all(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     del version

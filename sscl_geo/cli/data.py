@@ -30,6 +30,7 @@ CHIPSETS = "sscl_geo.io.chipsets"
 CUBE = "cube"
 KINDS = ", ".join((CUBE, *names(CHIPSETS)))
 FILTERS = ", ".join(names("sscl_geo.ops.despeckle"))
+LEGENDS = shipped_names("catalogs/legends")
 LAYER = "stac:"
 """What marks a label source as a layer of a catalogue."""
 
@@ -40,31 +41,38 @@ def labels(
     source: Annotated[
         str,
         typer.Option(
-            help="GeoTIFF of classes, polygons (GeoPackage, GeoJSON, …), or stac:LAYER, a "
-            "catalogue's layer: planetary-computer has worldcover and io-lulc."
+            help="Reference data: a GeoTIFF of classes, polygons (GeoPackage, GeoJSON, …), or "
+            "stac:LAYER, a label layer of the catalogue, such as stac:worldcover."
         ),
     ],
     out: OutOption,
     legend: Annotated[
         str | None,
         typer.Option(
-            help=f"Legend: {shipped_names('catalogs/legends')}, or a YAML file. Default, of "
-            "stac:LAYER alone: the one that the catalogue's profile names for it."
+            help=f"Legend of the source's classes: {LEGENDS}, or a YAML file. Default, for "
+            "stac:LAYER only: the one that the catalogue's profile names."
         ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column of polygons' class numbers. Default: class")
+        str | None,
+        typer.Option(help="Column of the polygons that holds their class numbers. Default: class"),
     ] = None,
     bbox: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="W S E N", help="Take labels only inside this box, in degrees."),
+        typer.Option(metavar="W S E N", help="Use labels only inside this box, in degrees."),
     ] = None,
     catalog: Annotated[
-        str | None, typer.Option(help="Catalogue of stac:LAYER; default: the cube's.")
+        str | None, typer.Option(help="Catalogue that has stac:LAYER; default: the cube's.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="Profile for a URL or catalog.json.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of a --catalog that is a URL or a catalog.json.")
+    ] = None,
     datetime: Annotated[
-        str | None, typer.Option(metavar="A/B", help="Days of stac:LAYER; default: the nearest.")
+        str | None,
+        typer.Option(
+            metavar="A/B",
+            help="First and last day of stac:LAYER; default: the raster nearest in time.",
+        ),
     ] = None,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
@@ -112,15 +120,19 @@ def labels(
 def composite(
     cube: CubeOption,
     out: OutOption,
-    period: Annotated[str, typer.Option(help="Length of a composite: PnD, PnM or PnY.")] = "P3M",
+    period: Annotated[
+        str, typer.Option(help="Length of a composite's period: PnD, PnM or PnY.")
+    ] = "P3M",
     compositor: CompositorOption = "median",
     opening: Annotated[
         int | None,
-        typer.Option(help="Radius in 20 m pixels of the smallest cloud. Default: ingest's"),
+        typer.Option(help="Radius of the smallest cloud, in 20 m pixels. Default: as in ingest"),
     ] = None,
     dilation: Annotated[
         int | None,
-        typer.Option(help="Radius in 20 m pixels hidden around clouds. Default: ingest's"),
+        typer.Option(
+            help="Width of the margin masked around clouds, in 20 m pixels. Default: as in ingest"
+        ),
     ] = None,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
@@ -140,23 +152,31 @@ def composite(
 
 @app.command(rich_help_panel=RESEARCH)
 def chips(
-    source: Annotated[str, typer.Option(help="File or folder of a set of chips, or a cube.")],
-    kind: Annotated[str, typer.Option(help=f"How it lies there: {KINDS}.")],
+    source: Annotated[
+        str, typer.Option(help="Path of a set of chips (file or folder), or of a cube.")
+    ],
+    kind: Annotated[str, typer.Option(help=f"Format of the source: {KINDS}.")],
     out: OutOption,
     legend: Annotated[
         str | None,
-        typer.Option(help=f"Of its labels: {shipped_names('catalogs/legends')}, or a YAML file."),
+        typer.Option(help=f"Legend of the set's labels: {LEGENDS}, or a YAML file."),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Of a cube: labels on its pixels.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="With --kind cube: labels on the cube's pixels.")
+    ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Of a cube: side of a chip in 10 m pixels. Default: 64")
+        int | None,
+        typer.Option(help="With --kind cube: side of a chip, in 10 m pixels. Default: 64"),
     ] = None,
     block: Annotated[
         int | None,
-        typer.Option(help="Of a cube: side in metres of blocks that splits keep. Default: 1280"),
+        typer.Option(
+            help="With --kind cube: side, in metres, of the blocks of ground that splits keep "
+            "whole. Default: 1280"
+        ),
     ] = None,
 ) -> None:
-    """Make a store of chips, which pretrain, finetune and experiment take, of a set or a cube."""
+    """Make a store of chips, for pretrain, finetune and experiment, from a set or a cube."""
     from sscl_geo import plugins
     from sscl_geo.io.chips import write_chips
     from sscl_geo.stages.cut import CutSpec, cut_chips
@@ -182,12 +202,16 @@ def chips(
 
 @app.command(rich_help_panel=RESEARCH)
 def despeckle(
-    chips: Annotated[str, typer.Option(help="A store of chips with radar bands.")],
+    chips: Annotated[str, typer.Option(help="Path of a store of chips with radar bands.")],
     out: OutOption,
-    speckle_filter: Annotated[str, typer.Option("--filter", help=f"{FILTERS}.")] = "lognlm",
-    looks: Annotated[float, typer.Option(help="Equivalent number of looks.")] = 4.4,
+    speckle_filter: Annotated[
+        str, typer.Option("--filter", help=f"Speckle filter: {FILTERS}.")
+    ] = "lognlm",
+    looks: Annotated[
+        float, typer.Option(help="Equivalent number of looks of the radar images.")
+    ] = 4.4,
 ) -> None:
-    """Make chips whose radar has less speckle."""
+    """Filter the speckle of chips' radar bands."""
     from sscl_geo.stages.despeckle import despeckle_chips
 
     made = despeckle_chips(location(chips), location(out), speckle_filter, looks)

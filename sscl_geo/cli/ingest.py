@@ -17,7 +17,7 @@ from sscl_geo.cli.options import (
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.io.location import location
 from sscl_geo.ops.masks import MaskSpec
-from sscl_geo.plugins import shipped_names
+from sscl_geo.plugins import names, shipped_names
 from sscl_geo.runtime.work import machines_of
 
 if TYPE_CHECKING:
@@ -29,88 +29,112 @@ if TYPE_CHECKING:
 
 SHOWN_PERIODS = 12
 """Periods up to which a plan names each."""
+SENSORS = ", ".join(names("sscl_geo.sensors"))
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(rich_help_panel=DATA)
 def ingest(
-    datetime: Annotated[str, typer.Option(metavar="A/B", help="First and last day.")],
+    datetime: Annotated[
+        str, typer.Option(metavar="A/B", help="First and last day, such as 2024-01-01/2024-12-31.")
+    ],
     out: Annotated[
-        str | None, typer.Option(help="Path of the cube; the same command resumes.")
+        str | None, typer.Option(help="Path of the cube; running the same command again resumes.")
     ] = None,
     bbox: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="W S E N", help="Area in degrees."),
+        typer.Option(metavar="W S E N", help="Area as a box, in degrees."),
     ] = None,
     region: Annotated[
-        Path | None, typer.Option(help="Area as polygons (GeoJSON, GeoPackage, …).")
+        Path | None, typer.Option(help="Area as a file of polygons (GeoJSON, GeoPackage, …).")
     ] = None,
     catalog: Annotated[
         str,
         typer.Option(
-            help="planetary-computer, earth-search (optical alone), a profile's YAML file with a "
-            "url, the URL of a STAC API, or a static catalog.json."
+            help="Catalogue: a profile that has an address, such as planetary-computer or "
+            "earth-search (optical only), or as a YAML file; the URL of a STAC API; or a static "
+            "catalog.json."
         ),
     ] = "planetary-computer",
     profile: Annotated[
         str | None,
         typer.Option(
-            help=f"Profile for a URL or catalog.json: {shipped_names('catalogs')}, or a YAML file."
+            help="Profile of a --catalog that is a URL or a catalog.json: "
+            f"{shipped_names('catalogs')}, or a YAML file."
         ),
     ] = None,
     period: Annotated[
         str,
         typer.Option(
-            help="Length of a composite: PnD, PnM or PnY; or day, which keeps every day unmasked, "
-            "for sscl-geo composite."
+            help="Length of a composite's period: PnD, PnM or PnY; or day, which keeps every day "
+            "unmasked, for sscl-geo composite."
         ),
     ] = "P3M",
     sensors: Annotated[
         list[str] | None,
         typer.Option(
-            help="sentinel2_l2a or sentinel1_rtc; repeat for both. Default: all that the catalogue "
-            "has, of which each must have a scene."
+            help=f"Sensor, of those that the catalogue has: {SENSORS}; repeat for several. "
+            "Default: all that it has, each of which must have a scene."
         ),
     ] = None,
     grid: Annotated[
-        str, typer.Option(help="auto for UTM zones, or a projected CRS in metres.")
+        str,
+        typer.Option(
+            help="Grid: auto for UTM zones, or a projected CRS in metres, such as EPSG:3035."
+        ),
     ] = "auto",
-    tile_px: Annotated[int, typer.Option(help="Side of a tile in 10 m pixels.")] = 2048,
+    tile_px: Annotated[int, typer.Option(help="Side of a tile, in 10 m pixels.")] = 2048,
     compositor: CompositorOption = "median",
     opening: Annotated[
-        int, typer.Option(help="Radius in 20 m pixels of the smallest cloud; specks are ignored.")
+        int,
+        typer.Option(
+            help="Radius of the smallest cloud, in 20 m pixels; smaller specks are not masked."
+        ),
     ] = MaskSpec().opening_px,
     dilation: Annotated[
-        int, typer.Option(help="Radius in 20 m pixels that clouds and shadows hide around them.")
+        int,
+        typer.Option(help="Width of the margin masked around clouds and shadows, in 20 m pixels."),
     ] = MaskSpec().dilation_px,
     orbit: Annotated[
-        str, typer.Option(help="Radar orbit: ascending, descending, or auto by coverage.")
+        str,
+        typer.Option(
+            help="Orbit direction of radar scenes: ascending, descending, or auto, which takes the "
+            "one that covers a tile best."
+        ),
     ] = "auto",
     ask_pixels: Annotated[
         bool,
         typer.Option(
             "--pixel-witness/--no-pixel-witness",
-            help="Confirm the DN convention of each scene on its pixels (three overviews).",
+            help="Check the DN offset of each optical scene on its pixels (three overviews).",
         ),
     ] = True,
     max_cloud: Annotated[
         float,
         typer.Option(
-            min=0, max=100, help="Percent of clouds, by the catalogue, that a scene may have."
+            min=0, max=100, help="Highest cloud cover of a scene, in percent, by its catalogue."
         ),
     ] = 100,
     max_unreadable: Annotated[
-        int, typer.Option(help="Scenes of a unit that may be left out if they cannot be read.")
+        int,
+        typer.Option(
+            help="Number of unreadable scenes of a unit (tile and period) that may be left out."
+        ),
     ] = 0,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print bytes, time and cost, and read no pixels.")
+    ] = False,
     mb_per_second: Annotated[
-        float, typer.Option(help="With --plan: megabytes that a worker reads and decodes a second.")
+        float,
+        typer.Option(help="With --plan: megabytes per second that a worker reads and decodes."),
     ] = 50.0,
-    price: Annotated[float, typer.Option(help="With --plan: price of a worker's hour.")] = 0.0,
+    price: Annotated[
+        float, typer.Option(help="With --plan: price of one worker for one hour.")
+    ] = 0.0,
 ) -> None:
     """Pull co-registered Sentinel-1/2 scenes into a chunked Zarr cube."""
     from sscl_geo.io.profile import source

@@ -11,17 +11,19 @@ from sscl_geo.io.location import Location, local_path, location
 
 app = typer.Typer()
 
-assess_app = typer.Typer(no_args_is_help=True, help="Assess a map by a sample of its pixels.")
+assess_app = typer.Typer(
+    no_args_is_help=True, help="Assess a map's accuracy by a sample of its pixels."
+)
 app.add_typer(assess_app, name="assess", rich_help_panel=ASSESS)
 
 
 @app.command(rich_help_panel=ASSESS)
 def evaluate(
-    map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
+    map: MapOption,  # noqa: A002
     reference: Annotated[str, typer.Option(help="Reference labels on the map's pixels.")],
-    out: Annotated[str | None, typer.Option(help="JSON file for all scores.")] = None,
+    out: Annotated[str | None, typer.Option(help="JSON file to write all scores to.")] = None,
 ) -> None:
-    """Compare a map with reference labels: OA, AA, mIoU, per class, confusion matrix."""
+    """Score a map against reference labels: overall and average accuracy, mIoU, per class."""
     from sscl_geo.stages.evaluate import evaluate as run
 
     scores = None if out is None else local_path(out, "the file of scores")
@@ -39,21 +41,24 @@ def report(
     cube: CubeOption,
     out: Annotated[str, typer.Option(help="Folder for report.html and report.json.")],
     map: Annotated[  # noqa: A002
-        list[str] | None, typer.Option("--map", help="NAME=PATH of a map; the first is ours.")
+        list[str] | None,
+        typer.Option("--map", help="Map as NAME=PATH; repeat for several, yours first."),
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="Reference labels to score maps against.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Bundle of the first map's model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Bundle of the model that made the first map.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Labels that the model was trained on.")
     ] = None,
     assessment: Annotated[
-        str | None, typer.Option(help="What assess report found of the first map.")
+        str | None, typer.Option(help="JSON file that assess report wrote of the first map.")
     ] = None,
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Land cover",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Land cover",
 ) -> None:
-    """Write one self-contained page: a cube's inputs; with maps, truth, scores and areas too."""
+    """Write one self-contained HTML page: a cube's inputs, and its maps with scores and areas."""
     from sscl_geo.stages.report import ReportRequest, make_report
 
     request = ReportRequest(
@@ -71,13 +76,15 @@ def report(
 @app.command(rich_help_panel=ASSESS)
 def areas(
     map: MapOption,  # noqa: A002
-    out: Annotated[str, typer.Option(help="Table of hectares: .csv or .parquet.")],
+    out: Annotated[str, typer.Option(help="File for the table of hectares: .csv or .parquet.")],
     zones: Annotated[
         str | None, typer.Option(help="Polygons to measure in, any CRS (GeoPackage, …).")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the zones' names.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of --zones that holds their names.")
+    ] = None,
 ) -> None:
-    """Count a map's hectares, by class and zone; counts are biased, see assess."""
+    """Count a map's hectares by class and zone; its errors bias such counts, see assess."""
     from sscl_geo.stages.areas import AreasRequest, measure_areas
 
     polygons = None if zones is None else local_path(zones, "a file of zones")
@@ -89,17 +96,22 @@ def areas(
 @assess_app.command()
 def sample(
     map: MapOption,  # noqa: A002
-    out: Annotated[str, typer.Option(help="GeoPackage of points, never replaced.")],
+    out: Annotated[
+        str,
+        typer.Option(help="GeoPackage to write the points to; an existing one is never replaced."),
+    ],
     per_class: Annotated[
-        int | None, typer.Option(help="Points of each class. Default: 75", min=2)
+        int | None, typer.Option(help="Number of points in each class. Default: 75", min=2)
     ] = None,
     total: Annotated[
-        int | None, typer.Option(help="Instead: points of all classes, by area.", min=2)
+        int | None,
+        typer.Option(help="Instead of --per-class: number of points in all, by area.", min=2),
     ] = None,
     fewest: Annotated[
-        int | None, typer.Option("--min", help="With --total: least of a class. Default: 50", min=2)
+        int | None,
+        typer.Option("--min", help="With --total: fewest points of a class. Default: 50", min=2),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample.", min=0)] = 0,
 ) -> None:
     """Draw a stratified random sample of a map, for interpreters who must not see its classes."""
     from sscl_geo.stages.sample import SampleRequest, draw_sample, sample_size
@@ -114,10 +126,10 @@ def sample(
 @assess_app.command(name="report")
 def assess_report(
     map: MapOption,  # noqa: A002
-    reference: Annotated[str, typer.Option(help="The sample, interpreted.")],
-    out: Annotated[str, typer.Option(help="JSON file of accuracies and areas.")],
+    reference: Annotated[str, typer.Option(help="The sample, its column reference filled in.")],
+    out: Annotated[str, typer.Option(help="JSON file to write accuracies and areas to.")],
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave points without a reference out.")
+        bool, typer.Option("--allow-missing", help="Leave out points without a reference.")
     ] = False,
 ) -> None:
     """Estimate accuracy and true areas from an interpreted sample (Olofsson et al. 2014)."""

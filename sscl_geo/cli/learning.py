@@ -80,33 +80,35 @@ def finetune(
     study: StudyOption,
     labels: Annotated[
         list[str] | None,
-        typer.Option(help="Labels of each cube, in the same order; chips bring their own."),
+        typer.Option(help="Labels of each cube, in the order of --cube; chips bring their own."),
     ] = None,
     part: PartOption = None,
     unlabelled: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cubes or chips for the teacher of a study with finetune.settings.teacher.weight "
-            "and average above 0."
+            help="Unlabelled cubes or chips, for a study with a mean teacher "
+            "(finetune.settings.teacher.weight and average above 0)."
         ),
     ] = None,
     unlabelled_part: Annotated[
-        str | None, typer.Option(help="Take only chips of this part for the teacher.")
+        str | None, typer.Option(help="Use only the chips of this part for --unlabelled.")
     ] = None,
     validation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cubes or chips whose labels choose the best epoch; none keeps the last."
+            help="Cubes or chips whose labels choose the epoch that is kept; default: the last one."
         ),
     ] = None,
     validation_labels: Annotated[
-        list[str] | None, typer.Option(help="Labels of each validation cube, in the same order.")
+        list[str] | None,
+        typer.Option(help="Labels of each validation cube, in the order of --validation."),
     ] = None,
     validation_part: Annotated[
-        str | None, typer.Option(help="Take only chips of this part for the validation.")
+        str | None, typer.Option(help="Use only the chips of this part for --validation.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Encoder; none starts from random weights.")
+        str | None,
+        typer.Option(help="Bundle of a pretrained encoder; default: the study's initial weights."),
     ] = None,
     seed: SeedOption = None,
     ranks: RanksOption = 0,
@@ -150,14 +152,17 @@ def finetune(
 @app.command(rich_help_panel=LEARN)
 def calibrate(
     model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
-    cube: Annotated[str, typer.Option(help="Path of a cube, or of chips.")],
+    cube: Annotated[str, typer.Option(help="Path of a cube or of a store of chips.")],
     out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
     labels: Annotated[
-        str | None, typer.Option(help="Labels that the model did not learn from.")
+        str | None,
+        typer.Option(
+            help="Labels of the cube that the model did not learn from; chips bring their own."
+        ),
     ] = None,
     part: PartOption = None,
 ) -> None:
-    """Make a model as sure as it is right: fit a temperature on labels that it has not seen."""
+    """Calibrate a model's confidence: fit a temperature on labels that it has not seen."""
     from sscl_geo.io.fields import selected
     from sscl_geo.stages.calibrate import calibrate as run
 
@@ -170,10 +175,12 @@ def calibrate(
 
 @app.command(rich_help_panel=LEARN)
 def ensemble(
-    model: Annotated[list[str], typer.Option(help="Bundle of a finetuned model; repeat for each.")],
+    model: Annotated[
+        list[str], typer.Option(help="Bundle of a finetuned model; repeat for each member.")
+    ],
     out: Annotated[str, typer.Option(help="Folder of the new bundle.")],
 ) -> None:
-    """Join models that differ in their seeds: their mean errs less, and is less sure."""
+    """Join models that differ in their seeds into one, which errs less and is less confident."""
     from sscl_geo.stages.ensemble import ensemble as run
 
     bundle = run([local_path(path, BUNDLE) for path in model], local_path(out, BUNDLE))
@@ -184,25 +191,31 @@ def ensemble(
 def experiment(
     experiment: Annotated[
         str,
-        typer.Argument(help=f"Matrix: {shipped_names('workflows/experiments')}, or a YAML file."),
+        typer.Argument(
+            help=f"Experiment: {shipped_names('workflows/experiments')}, or a YAML file."
+        ),
     ],
-    chips: Annotated[str, typer.Option(help="A store of labelled chips.")],
+    chips: Annotated[str, typer.Option(help="Path of a store of labelled chips.")],
     out: OutOption,
     judged: Annotated[
         Literal["test", "validation"],
         typer.Option(
-            help="Chips that judge: validation while you choose settings, test in the end."
+            help="Chips to score on: validation while you choose settings, test in the end."
         ),
     ] = "test",
     system: Annotated[
-        list[str] | None, typer.Option(help="Only this system's cells; repeat for several.")
+        list[str] | None,
+        typer.Option(help="Run only the cells of this system; repeat for several."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Only the first seeds.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Run only this many seeds, the first ones.")
+    ] = None,
     executor: ExecutorOption = RAY,
     workers: WorkersOption = 2,
     ray: RayOption = None,
     gpu: Annotated[
-        bool, typer.Option(help="A GPU for each cell that runs; Ray hands them out.")
+        bool,
+        typer.Option(help="Give each cell that runs a GPU, which --executor ray_tasks hands out."),
     ] = False,
 ) -> None:
     """Run a matrix of systems, labels and seeds, cell by cell, and write its tables."""

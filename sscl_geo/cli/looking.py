@@ -15,27 +15,35 @@ from sscl_geo.geo.legend import Legend
 from sscl_geo.io.location import location
 from sscl_geo.plugins import shipped_names
 
+PARTS = [
+    (part, name) for part in ("pretext", "init") for name in plugins.names(f"sscl_geo.learn.{part}")
+]
+"""Plugins with settings of their own in a study."""
+
+SETTINGS = ", ".join(f"{part}:{name}" for part, name in PARTS)
+
 app = typer.Typer()
 
-catalog_app = typer.Typer(no_args_is_help=True, help="Look at what catalogues offer.")
+catalog_app = typer.Typer(no_args_is_help=True, help="Check what catalogues offer.")
 app.add_typer(catalog_app, name="catalog", rich_help_panel=DATA)
 
 
 @app.command(rich_help_panel=LOOK)
 def view(
-    map: Annotated[str, typer.Argument(help="Path of a map.")],  # noqa: A002
+    map: Annotated[str, typer.Argument(help="Path or s3:// address of a map.")],  # noqa: A002
     other: Annotated[
-        str | None, typer.Option("--map", help="A second map, to compare it with.")
+        str | None, typer.Option("--map", help="Second map, to compare with the first.")
     ] = None,
     cube: Annotated[
-        str | None, typer.Option(help="Imagery to show beneath; default: the map's own cube.")
+        str | None,
+        typer.Option(help="Cube whose imagery is shown beneath; default: the map's own."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7830,
     attribution: Annotated[
-        str | None, typer.Option(help="Line of credit; default: by the map's metadata.")
+        str | None, typer.Option(help="Line of credit below the map; default: from its metadata.")
     ] = None,
 ) -> None:
-    """Look at a map in the browser of this machine: classes, confidence, areas, two compared."""
+    """Show a map in the browser of this machine: classes, confidence, areas, two maps compared."""
     from sscl_geo.stages.view import ViewRequest
     from sscl_geo.stages.view import view as run
 
@@ -54,13 +62,13 @@ def view(
 @app.command(rich_help_panel=START)
 def demo(
     out: Annotated[
-        Path, typer.Option(help="Folder of everything that is made; it must not exist yet.")
+        Path, typer.Option(help="Folder for all outputs; it must not exist yet.")
     ] = Path("demo-out"),
-    size_px: Annotated[int, typer.Option(help="Side of the simulated land at 10 m.")] = 768,
-    seed: Annotated[int, typer.Option(help="Seed of the land and of the training.")] = 1,
+    size_px: Annotated[int, typer.Option(help="Side of the simulated land, in 10 m pixels.")] = 768,
+    seed: Annotated[int, typer.Option(help="Random seed of the land and of the training.")] = 1,
     ranks: RanksOption = 2,
 ) -> None:
-    """Make a world, ingest it, learn, map it, and report: everything on this machine."""
+    """Simulate scenes, ingest them, learn, map and report: everything on this machine."""
     from sscl_geo.demo.run import run_demo
     from sscl_geo.runtime.gang import Ranks
 
@@ -71,10 +79,14 @@ def demo(
 
 @app.command(rich_help_panel=DATA)
 def serve(
-    catalog: Annotated[Path, typer.Argument(help="catalog.json of a static STAC catalogue.")],
-    port: Annotated[int, typer.Option(help="Port of the API; files get the next one.")] = 7822,
+    catalog: Annotated[
+        Path, typer.Argument(help="Path of a static STAC catalogue's catalog.json.")
+    ],
+    port: Annotated[
+        int, typer.Option(help="Port of the STAC API; files are served on the next one.")
+    ] = 7822,
 ) -> None:
-    """Serve a static catalogue as a STAC API and range-capable files, on loopback."""
+    """Serve a static catalogue as a STAC API with its files, on this machine alone."""
     import signal
     import sys
     import time
@@ -94,12 +106,15 @@ def serve(
 
 @catalog_app.command()
 def check(
-    items: Annotated[Path, typer.Argument(help="STAC items: FeatureCollection, list or one item.")],
+    items: Annotated[
+        Path, typer.Argument(help="File of STAC items: a FeatureCollection, a list or one item.")
+    ],
     profile: Annotated[
-        str, typer.Option(help=f"Profile: {shipped_names('catalogs')}, or a YAML file.")
+        str,
+        typer.Option(help=f"Profile to check by: {shipped_names('catalogs')}, or a YAML file."),
     ] = "generic",
 ) -> None:
-    """Tell for each item, as a line of JSON, whether it would be used or why not."""
+    """Print for each item, as a line of JSON, whether ingest would use it or why not."""
     import json
 
     from sscl_geo.io.verdicts import check_file
@@ -113,8 +128,8 @@ def schema(
     kind: Annotated[
         str,
         typer.Argument(
-            help="study, experiment, profile, legend, or the settings of a pretext task or an "
-            "init: pretext:unifeat, init:imagenet and so on."
+            help="Kind of file: study, experiment, profile or legend; or settings in a study: "
+            f"{SETTINGS}."
         ),
     ],
 ) -> None:
@@ -132,8 +147,7 @@ def schema(
         "legend": Legend,
         **{
             f"{part}:{name}": plugins.find(f"sscl_geo.learn.{part}", name).Settings
-            for part in ("pretext", "init")
-            for name in plugins.names(f"sscl_geo.learn.{part}")
+            for part, name in PARTS
         },
     }
     if kind not in kinds:

@@ -28,10 +28,10 @@ def make_map(
     model: Annotated[str, typer.Option(help="Bundle of a finetuned model.")],
     out: OutOption,
     tile_px: Annotated[
-        int | None, typer.Option(help="Side of a tile in 10 m pixels; default: the cube's.")
+        int | None, typer.Option(help="Side of a tile, in 10 m pixels; default: the cube's.")
     ] = None,
     flips: Annotated[
-        bool, typer.Option(help="Mean over each window and its mirror images; four times slower.")
+        bool, typer.Option(help="Average each window with its mirror images; four times slower.")
     ] = False,
     probabilities: Annotated[
         bool, typer.Option(help="Keep the probability of every class.")
@@ -61,17 +61,20 @@ def make_map(
 @app.command(rich_help_panel=MAP)
 def baseline(
     cube: CubeOption,
-    labels: Annotated[str, typer.Option(help="Labels on the cube's pixels.")],
+    labels: Annotated[str, typer.Option(help="Labels on the cube's pixels, to train on.")],
     out: OutOption,
-    trees: Annotated[int, typer.Option(help="Number of trees.")] = 200,
+    trees: Annotated[int, typer.Option(help="Number of trees of the forest.")] = 200,
     context: Annotated[
         list[int] | None,
-        typer.Option(help="Side in pixels of squares whose mean and spread count too; repeat."),
+        typer.Option(
+            help="Side, in pixels, of a square around each pixel whose mean and standard deviation "
+            "are features too; repeat for several."
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option(help="Keep the probability of every class.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the forest.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the forest.")] = 0,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
@@ -91,14 +94,14 @@ def baseline(
 @app.command(rich_help_panel=MAP)
 def combine(
     map: Annotated[  # noqa: A002
-        list[str], typer.Option("--map", help="Map with --probabilities; repeat for each.")
+        list[str], typer.Option("--map", help="Map made with --probabilities; repeat for each.")
     ],
     out: OutOption,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
-    """Join maps of one cube, of whatever models: the mean of their probabilities."""
+    """Combine maps of one cube, made by any models: the mean of their probabilities."""
     from sscl_geo.stages.combine import combine as run
 
     machines = machines_of(executor, workers, dask)
@@ -109,13 +112,13 @@ def combine(
 @app.command(rich_help_panel=MAP)
 def change(
     before: Annotated[str, typer.Option(help="Path of the earlier map.")],
-    after: Annotated[str, typer.Option(help="Path of the later map, by the same model.")],
+    after: Annotated[str, typer.Option(help="Path of the later map, made by the same model.")],
     out: OutOption,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
-    """Tell what changed between two maps of one model, how surely, and how many hectares."""
+    """Map what changed between two maps made by the same model, how surely, and in hectares."""
     from sscl_geo.stages.change import make_change
 
     machines = machines_of(executor, workers, dask)
@@ -125,20 +128,22 @@ def change(
 
 @app.command(rich_help_panel=PUBLISH)
 def publish(
-    map: Annotated[str, typer.Option("--map", help="Path of a map.")],  # noqa: A002
-    out: Annotated[str, typer.Option(help="Folder of the product; the same command resumes.")],
+    map: MapOption,  # noqa: A002
+    out: Annotated[
+        str, typer.Option(help="Folder of the product; running the same command again resumes.")
+    ],
     model: Annotated[
-        str | None, typer.Option(help="Bundle of the map's model, to publish it too.")
+        str | None, typer.Option(help="Bundle of the model that made the map, to publish it too.")
     ] = None,
     crs: Annotated[
         str | None,
         typer.Option(help="One CRS in metres for all zones; default: the map's own pixels."),
     ] = None,
-    file_px: Annotated[int, typer.Option(help="Most pixels along a side of a file.")] = 8192,
+    file_px: Annotated[int, typer.Option(help="Longest side of a file, in pixels.")] = 8192,
     id: Annotated[str, typer.Option("--id", help="Id of the STAC collection.")] = "landcover",  # noqa: A002
-    title: Annotated[str, typer.Option(help="Its title.")] = "Land cover",
+    title: Annotated[str, typer.Option(help="Title of the STAC collection.")] = "Land cover",
     license: Annotated[  # noqa: A002
-        str, typer.Option("--license", help="SPDX identifier, or other.")
+        str, typer.Option("--license", help="Licence of the product: an SPDX identifier, or other.")
     ] = "other",
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,
@@ -162,12 +167,12 @@ def publish(
 @app.command(rich_help_panel=PUBLISH)
 def vectorize(
     map: MapOption,  # noqa: A002
-    out: Annotated[str, typer.Option(help="Polygons: .parquet (GeoParquet) or .gpkg.")],
+    out: Annotated[str, typer.Option(help="File of polygons: .parquet (GeoParquet) or .gpkg.")],
     min_area: Annotated[
-        float, typer.Option(help="Minimum mapping unit in hectares; smaller pieces are merged.")
+        float, typer.Option(help="Minimum mapping unit, in hectares; smaller pieces are merged.")
     ] = 0.5,
 ) -> None:
-    """Write a map's classes as polygons, whole across tiles."""
+    """Write a map's classes as polygons, which tiles do not cut."""
     from sscl_geo.stages.vectorize import vectorize as run
 
     count = run(location(map), local_path(out, "a vector file"), min_area)

@@ -16,12 +16,12 @@ PANELS = (START, DATA, LEARN, MAP, ASSESS, LOOK, PUBLISH, MAINTAIN, RESEARCH)
 """Groups of commands, in the order in which a user needs them."""
 
 ImageryOption = Annotated[
-    list[str], typer.Option(help="Path of a cube, or of chips; repeat for several.")
+    list[str], typer.Option(help="Path of a cube or of a store of chips; repeat for several.")
 ]
 PartOption = Annotated[
     str | None,
     typer.Option(
-        help="Take only chips of this part of their set, such as 0 or validation of DFC2020."
+        help="Use only the chips of this part of their set, such as 0 or validation of DFC2020."
     ),
 ]
 CubeOption = Annotated[str, typer.Option(help="Path or s3:// address of a cube.")]
@@ -39,46 +39,64 @@ NAMES = {
 }
 """Options that are called otherwise than the fields that they become."""
 
-OutOption = Annotated[str, typer.Option(help="Path of what is made; the same command resumes.")]
+OutOption = Annotated[
+    str, typer.Option(help="Path of the output; running the same command again resumes.")
+]
 StudyOption = Annotated[
     str,
     typer.Option(
-        help=f"Every number of the training: {shipped_names('workflows/studies')}, or a YAML file."
+        help="Study, which holds all settings of the training: "
+        f"{shipped_names('workflows/studies')}, or a YAML file."
     ),
 ]
-SeedOption = Annotated[
-    int | None, typer.Option(help="Seed of everything drawn; default: the study's.")
-]
+SeedOption = Annotated[int | None, typer.Option(help="Random seed; default: the study's.")]
 RanksOption = Annotated[
-    int, typer.Option(help="Ray Train workers; 0 trains in this process, without Ray.")
+    int, typer.Option(help="Number of Ray Train workers; 0 trains in this process, without Ray.")
 ]
 RayOption = Annotated[
     str | None,
-    typer.Option("--ray", metavar="ADDRESS", help="Ray cluster; default: here, or this Ray job's."),
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Address of a Ray cluster; default: this Ray job's, or one started on this machine.",
+    ),
 ]
-GpuOption = Annotated[bool, typer.Option(help="One GPU per rank.")]
+GpuOption = Annotated[bool, typer.Option(help="Train on GPUs, one per rank.")]
 RecomputeOption = Annotated[
-    bool, typer.Option(help="Compute maps of single bands twice, for less memory.")
+    bool,
+    typer.Option(
+        help="Save memory: compute feature maps of single bands again in the backward pass."
+    ),
 ]
 CompileOption = Annotated[
-    bool, typer.Option(help="Compile the network with torch; needs a C++ compiler.")
+    bool, typer.Option(help="Compile the network with torch.compile; needs a C++ compiler.")
 ]
 ExecutorOption = Annotated[
     str,
-    typer.Option(help=f"Who runs the units: {', '.join(names('sscl_geo.runtime.executors'))}."),
+    typer.Option(
+        help="Executor that runs the units of work: "
+        f"{', '.join(names('sscl_geo.runtime.executors'))}."
+    ),
 ]
 CompositorOption = Annotated[
     str,
-    typer.Option(help=f"Of the clear days: {', '.join(names('sscl_geo.ops.compositors'))}."),
+    typer.Option(
+        help="Method that reduces the clear days of a period to one pixel: "
+        f"{', '.join(names('sscl_geo.ops.compositors'))}."
+    ),
 ]
-WorkersOption = Annotated[int, typer.Option(help="Processes of a local cluster.")]
+WorkersOption = Annotated[int, typer.Option(help="Number of worker processes of a local cluster.")]
 MapOption = Annotated[str, typer.Option("--map", help="Path or s3:// address of a map.")]
 StoreArgument = Annotated[
-    str, typer.Argument(help="Path or s3:// address of a cube, labels, a map or a change.")
+    str, typer.Argument(help="Path or s3:// address of a cube, labels, a map or a change map.")
 ]
 DaskOption = Annotated[
     str | None,
-    typer.Option("--dask", metavar="tls://…", help="Address of a running Dask scheduler."),
+    typer.Option(
+        "--dask",
+        metavar="tls://…",
+        help="Address of a running Dask scheduler; default: workers started on this machine.",
+    ),
 ]
 
 

@@ -23,7 +23,7 @@ MAKERS = {"cube": "ingest", "labels": "labels", "map": "map", "change": "change"
 
 @app.command(rich_help_panel=MAINTAIN)
 def status(store: StoreArgument) -> None:
-    """Tell how far a cube, labels, a map or a change are, and why units failed."""
+    """Show the progress of a cube, labels, a map or a change map, and why units failed."""
     from sscl_geo.stages.upkeep import status as run
 
     found = run(location(store))
@@ -37,7 +37,7 @@ def status(store: StoreArgument) -> None:
 
 @app.command(rich_help_panel=MAINTAIN)
 def verify(store: StoreArgument) -> None:
-    """Read a cube, labels, a map or a change again and compare them with what was written."""
+    """Read a cube, labels, a map or a change map again and compare its checksums."""
     from sscl_geo.stages.upkeep import verify as run
 
     print(f"{store}: {run(location(store))} arrays of tiles are whole")
@@ -50,7 +50,7 @@ def repair(
     workers: WorkersOption = 2,
     dask: DaskOption = None,
 ) -> None:
-    """Do the failed and missing tiles of a store again, and only these."""
+    """Make the failed and missing tiles of a store again, and only these."""
     path, machines = location(store), machines_of(executor, workers, dask)
     summary = _maker(path)(path, machines)
     print(f"{store}: {summary.now} units done now, {summary.done} in all, {summary.empty} empty")
