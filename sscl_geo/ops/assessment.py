@@ -7,7 +7,7 @@ from scipy.ndimage import distance_transform_edt
 from sscl_geo.errors import InvalidInputError
 from sscl_geo.frozen import Frozen
 from sscl_geo.geo.legend import UNLABELLED, Legend
-from sscl_geo.ops.reliability import BINS
+from sscl_geo.ops.reliability import BINS, binned, calibration_error
 from sscl_geo.ops.scores import Evaluation, confusion, evaluation
 
 TOLERANCE_PX = 2.0
@@ -22,8 +22,7 @@ class Assessment(Frozen):
     Attributes:
         scores: Agreement of the most probable class.
         nll: Mean negative log probability of the true class, in nats.
-        ece: Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal
-            width (Guo et al. 2017, arXiv 1706.04599).
+        ece: Expected calibration error, over 15 bins of equal width.
         boundary_f1: Harmonic mean of the shares of mapped borders near a true one and of true
             borders near a mapped one; None where neither has a border (Csurka et al. 2013).
     """
@@ -62,13 +61,7 @@ class Tally:
         given = chosen[truth, np.arange(truth.size)]
         self._nll -= float(np.log(np.maximum(given, SMALLEST)).sum())
         confidence, is_right = chosen.max(0), best[known] == truth
-        place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-        self._bins += np.stack(
-            [
-                np.bincount(place, weights, BINS)
-                for weights in (np.ones(truth.size), confidence, is_right.astype(np.float64))
-            ]
-        )
+        self._bins += binned(confidence, np.ones(truth.size), is_right)
         self._borders += _border_hits(labels, mapped, known)
 
     def assessment(self) -> Assessment:
@@ -80,7 +73,6 @@ class Tally:
         pixels = int(self._matrix.sum())
         if not pixels:
             raise InvalidInputError("no pixel that is judged has a label; judge by other chips")
-        _, confidence, right = self._bins
         near_true, mapped, near_mapped, true = self._borders.tolist()
         f1 = None
         if mapped or true:
@@ -89,7 +81,7 @@ class Tally:
         return Assessment(
             scores=evaluation(self._matrix, self._legend),
             nll=self._nll / pixels,
-            ece=float(np.abs(confidence - right).sum() / pixels),
+            ece=calibration_error(self._bins),
             boundary_f1=f1,
         )
 

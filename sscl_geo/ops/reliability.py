@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, Shaped, UInt8
 
 BINS = 15
 """Of the expected calibration error, wherever it is told."""
@@ -22,8 +22,7 @@ class Reliability(NamedTuple):
 
     Attributes:
         bins: Bins of equal width, those without a pixel left out.
-        error: Expected calibration error: the mean gap of confidence and accuracy over pixels
-            (Guo et al. 2017, arXiv 1706.04599).
+        error: Expected calibration error.
     """
 
     bins: tuple[Bin, ...]
@@ -38,6 +37,35 @@ def counted(
     return np.stack([every, np.bincount(levels[is_right], minlength=256)]).astype(np.int64)
 
 
+def binned(
+    confidence: Float[np.ndarray, " pixel"],
+    pixels: Shaped[np.ndarray, " pixel"],
+    right: Shaped[np.ndarray, " pixel"],
+) -> Float64[np.ndarray, "3 bin"]:
+    """Return sums over bins of equal width: of pixels, of their confidence, and of right ones.
+
+    A confidence on the border of two bins belongs to the upper; certainty is in the last.
+
+    Args:
+        confidence: Confidences from 0 to 1.
+        pixels: How many pixels have each.
+        right: How many of these are right.
+    """
+    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    weights = (pixels, pixels * confidence, right)
+    # Of no pixel at all, numpy counts in whole numbers.
+    return np.stack([np.bincount(place, weight, BINS) for weight in weights]).astype(np.float64)
+
+
+def calibration_error(sums: Float64[np.ndarray, "3 bin"]) -> float:
+    """Return the expected calibration error of what `binned` returns, or of sums of it.
+
+    It is the mean gap of confidence and accuracy over pixels (Guo et al. 2017, arXiv 1706.04599).
+    """
+    pixels, confidence, right = sums
+    return float(np.abs(confidence - right).sum() / pixels.sum())
+
+
 def reliability(counts: Int64[np.ndarray, "2 level"], full: int) -> Reliability:
     """Return the diagram of counted pixels.
 
@@ -45,15 +73,10 @@ def reliability(counts: Int64[np.ndarray, "2 level"], full: int) -> Reliability:
         counts: Sums of what `counted` returns, at least one pixel.
         full: The level of certainty.
     """
-    levels = np.arange(counts.shape[1])
-    # A level on the border of two bins belongs to the lower, as certainty does to the last.
-    numbers = np.clip(np.ceil(levels * BINS / full).astype(int) - 1, 0, BINS - 1)
-    bins = []
-    for number in range(BINS):
-        pixels, right = counts[:, numbers == number]
-        if pixels.sum():
-            mean = float((pixels * levels[numbers == number]).sum() / pixels.sum() / full)
-            bins.append(Bin(mean, float(right.sum() / pixels.sum()), int(pixels.sum())))
-    total = sum(one.pixels for one in bins)
-    gaps = sum(one.pixels * abs(one.confidence - one.accuracy) for one in bins)
-    return Reliability(tuple(bins), gaps / total)
+    sums = binned(np.arange(counts.shape[1]) / full, *counts)
+    bins = tuple(
+        Bin(confidence / pixels, right / pixels, int(pixels))
+        for pixels, confidence, right in sums.T.tolist()
+        if pixels
+    )
+    return Reliability(bins, calibration_error(sums))
