@@ -32,13 +32,11 @@ class RangeClient:
     Args:
         sign: Turns an unsigned address into one that can be read now.
         patience: When to try again.
-        seed: Of the pauses.
     """
 
-    def __init__(self, sign: Signer, patience: Patience, seed: int = 0) -> None:
+    def __init__(self, sign: Signer, patience: Patience) -> None:
         self._sign = sign
         self._patience = patience
-        self._seed = seed
         self._session = requests.Session()
         # Reading the environment for every request costs more than the request's own code; and no
         # credentials of a .netrc file belong to a server of pixels.
@@ -66,7 +64,7 @@ class RangeClient:
 
     def _persistently(self, href: str, span: Span) -> Part:
         # Its own generator, so that pauses do not depend on which thread comes first.
-        random = np.random.default_rng([self._seed, zlib.crc32(href.encode()), *span])
+        random = np.random.default_rng([zlib.crc32(href.encode()), *span])
         try:
             return self._patience.persist(lambda: self._once(href, span), random)
         except AttemptError as error:

@@ -249,7 +249,7 @@ def test_under_many_faults_pixels_are_right_or_missing(
     proxy.become(Plan(0.2, seed=seed, slow_seconds=0.02))
     failures = 0
     with (
-        GeoTiffReader(signer("none"), HASTY, seed) as reader,
+        GeoTiffReader(signer("none"), HASTY) as reader,
         GeoTiffReader(signer("none")) as honest,
     ):
         for _ in range(40):

@@ -36,13 +36,12 @@ class GeoTiffReader:
     Args:
         sign: Turns an unsigned address into one that can be read now.
         patience: When to try again; by default `Patience()`.
-        seed: Of the pauses between attempts.
     """
 
-    def __init__(self, sign: Signer, patience: Patience | None = None, seed: int = 0) -> None:
+    def __init__(self, sign: Signer, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._client = RangeClient(sign, self._patience, seed)
-        self._random = np.random.default_rng(seed)
+        self._client = RangeClient(sign, self._patience)
+        self._random = np.random.default_rng(0)
         self._open: OrderedDict[str, Dataset] = OrderedDict()
         self._stack = ExitStack()
 
