@@ -37,7 +37,7 @@ def make_map(
         bool, typer.Option(help="Keep the probability of every class.")
     ] = False,
     gpu: Annotated[
-        bool, typer.Option(help="Each worker has a GPU, which computes in bfloat16.")
+        bool, typer.Option(help="Compute on GPUs, in bfloat16; each worker needs one of its own.")
     ] = False,
     executor: ExecutorOption = "dask",
     workers: WorkersOption = 2,

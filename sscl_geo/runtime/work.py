@@ -126,7 +126,9 @@ class Machines(Frozen):
         executor: Name of the executor plugin.
         workers: Processes of a local cluster.
         address: Address of a running cluster, such as `tcp://host:8786`; local if None.
-        gpus: Whether each unit has a GPU to itself, which only Ray hands out.
+        gpus: Whether each unit has a GPU to itself. Ray hands them out, and so does a Dask cluster
+            that is started here, to no more workers than there are; in one that runs already,
+            workers have what they were started with.
     """
 
     executor: str = "serial"

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cloudpickle  # type: ignore[import-untyped]
 import dask
 import pytest
+import ray
 from distributed import Client
 from distributed.security import Security
 
@@ -22,6 +23,7 @@ from sscl_geo import plugins
 from sscl_geo.errors import InvalidInputError, ReadError
 from sscl_geo.geo.grid import Tile
 from sscl_geo.runtime.executors import dask as dask_executor
+from sscl_geo.runtime.ray_cluster import AUTH_TOKEN
 from sscl_geo.runtime.work import EXECUTORS, Evidence, Machines, Outcome, attempt, machines_of
 
 # Workers cannot import this file, so its functions travel whole.
@@ -32,6 +34,7 @@ UNITS = tuple(
     Tile(zone="epsg32633", row=row, column=column) for row in range(4) for column in range(5)
 )
 TWO = 2
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,11 @@ def fatal(unit: Tile) -> Evidence:
     if (unit.row, unit.column) == (1, 1):
         os.kill(os.getpid(), signal.SIGKILL)
     return {"pixels": unit.row}
+
+
+def process_and_gpus() -> tuple[int, str | None]:
+    """Return which process this is, and which GPUs CUDA would show it."""
+    return os.getpid(), os.environ.get(GPUS)
 
 
 def outcomes(name: str, units: tuple[Tile, ...]) -> dict[str, Outcome]:
@@ -114,6 +122,53 @@ def test_workers_are_started_so_that_memory_stays_with_them(
     machines = Machines(executor="dask", workers=1)
     (outcome,) = dask_executor.execute(memory_settings, UNITS[:1], machines)
     assert outcome.evidence == {"kept": str(2**25), "threads": "1"}
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("shown", "own"), [(None, ["0", "1"]), ("5,GPU-a,7", ["5", "GPU-a"])])
+def test_each_worker_of_a_local_cluster_is_shown_one_gpu_even_when_it_starts_again(
+    shown: str | None, own: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(GPUS, raising=False)
+    if shown is not None:
+        monkeypatch.setenv(GPUS, shown)
+    with dask_executor._client(Machines(executor="dask", workers=2, gpus=True)) as client:
+        before = client.run(process_and_gpus)
+        assert sorted(gpus for _, gpus in before.values()) == own
+        killed, _ = next(iter(before.values()))
+        os.kill(killed, signal.SIGKILL)
+        after = before
+        while len(after) < TWO or killed in dict(after.values()):
+            time.sleep(0.2)
+            with contextlib.suppress(OSError):
+                after = client.run(process_and_gpus, on_error="ignore")
+        assert sorted(gpus for _, gpus in after.values()) == own
+
+
+def gpus_seen(_: Tile) -> Evidence:
+    return {"gpus": process_and_gpus()[1]}
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("default")
+def test_ray_shows_each_unit_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(AUTH_TOKEN, "ab" * 32)
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        machines = Machines(executor="ray_tasks", gpus=True)
+        found = list(plugins.find(EXECUTORS, "ray_tasks").execute(gpus_seen, UNITS[:6], machines))
+    finally:
+        ray.shutdown()
+    assert {outcome.evidence["gpus"] for outcome in found} <= {"0", "1"}
+
+
+@pytest.mark.cluster
+def test_workers_that_need_no_gpu_see_what_this_process_sees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(GPUS, "5,7")
+    with dask_executor._client(Machines(executor="dask", workers=1)) as client:
+        assert [gpus for _, gpus in client.run(process_and_gpus).values()] == ["5,7"]
 
 
 @pytest.mark.cluster

@@ -293,6 +293,31 @@ def test_a_gpu_that_is_not_there_is_refused(learned: Any, tmp_path: Path) -> Non
     assert not (tmp_path / "m.zarr").exists()
 
 
+def test_more_workers_than_gpus_are_refused(
+    learned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InvalidInputError, match=r"^--gpu: .* has 1; give --workers 1$"):
+        make_map(
+            learned.cube, learned.model, tmp_path / "m.zarr", Machines(executor="dask", workers=2),
+            inference=Inference(has_gpu=True),
+        )  # fmt: skip
+    assert not (tmp_path / "m.zarr").exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("default")
+def test_a_ray_cluster_without_a_gpu_is_refused(learned: Any, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InvalidInputError, match="--gpu: the Ray cluster has no GPU"):
+        make_map(
+            learned.cube, learned.model, tmp_path / "m.zarr", Machines(executor="ray_tasks"),
+            inference=Inference(has_gpu=True),
+        )  # fmt: skip
+
+
 def test_the_cog_beside_the_map_has_its_classes_colours_and_crs(
     mapped: Path, dfc2020: Legend
 ) -> None:

@@ -6,6 +6,7 @@ the plan.
 
 import ipaddress
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import cryptography  # noqa: F401 - for certificates; distributed tells too late if it is absent
 import dask
-from distributed import Client, Future, LocalCluster, wait
+from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, wait
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.security import Security
@@ -31,6 +32,9 @@ FETCH_SECONDS, ONE_SECONDS = 30.0, 3.0
 POLL_SECONDS, MISSING_SECONDS = 5.0, 60.0
 ATTEMPTS = 3
 """How often a unit is done again whose outcome went down with a worker."""
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Variable that lists the GPUs that CUDA shows a process, read when it first uses one."""
 
 _log = logging.getLogger(__name__)
 
@@ -198,6 +202,8 @@ def _client(machines: Machines) -> Iterator[Client]:
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
+            if machines.gpus:
+                client.register_plugin(_OwnGpu(_gpus(machines.workers)))
             yield client
         return
     try:
@@ -218,6 +224,27 @@ def _client(machines: Machines) -> Iterator[Client]:
         )
     with client:
         yield client
+
+
+class _OwnGpu(WorkerPlugin):
+    """Shows each worker of a local cluster one GPU, as it starts and whenever it starts again.
+
+    Args:
+        gpus: What CUDA calls them, by the workers' numbers.
+    """
+
+    def __init__(self, gpus: Sequence[str]) -> None:
+        self._gpus = gpus
+
+    def setup(self, worker: Worker) -> None:
+        """Show a worker its own."""
+        os.environ[VISIBLE] = self._gpus[worker.name]
+
+
+def _gpus(count: int) -> list[str]:
+    """Return what CUDA calls the first GPUs that it shows this process."""
+    shown = os.environ.get(VISIBLE)
+    return shown.split(",")[:count] if shown else [str(number) for number in range(count)]
 
 
 def _is_shut(address: str) -> bool:

@@ -45,19 +45,19 @@ def make_map(
         cube: The cube; if it holds several samples of periods, their probabilities are averaged.
         model: Bundle of a finetuned model.
         out: The map's path.
-        machines: Where to run.
+        machines: Where to run; each unit has a GPU to itself if `inference` asks for one.
         tile_px: Side of a tile at 10 m; the cube's if None. It does not change the map.
         inference: How the network is asked.
 
     Raises:
-        InvalidInputError: The bundle cannot map, the cube lacks bands, or something else stands at
-            `out`.
+        InvalidInputError: The bundle cannot map, the cube lacks bands, something else stands at
+            `out`, or there are fewer GPUs than workers that need one.
         PlanConflictError: Another command made the store at `out`.
         HolesError: Tiles failed.
     """
     check_name(out)
-    if machines.address is None:
-        inference.check()
+    inference.check_machines(machines)
+    machines = machines.replace(gpus=inference.has_gpu)
     source, bundle = Cube.of_composites(cube), read_card(model)
     legend = _checked_legend(bundle, model)
     network = NetworkSpec.model_validate(bundle.network)

@@ -20,6 +20,7 @@ from sscl_geo.learn.network import Model
 from sscl_geo.learn.spec import NetworkSpec
 from sscl_geo.ops.blending import Blend, Blended
 from sscl_geo.ops.windows import Lattice
+from sscl_geo.runtime.work import Machines
 
 STRIP_ROWS = 4
 """Rows of windows that are read at once; the next ones are read while the network works."""
@@ -30,6 +31,9 @@ give other bits."""
 
 FLIPS = ((), (3,), (2,), (2, 3))
 """Axes along which a window is mirrored when it is seen from all sides."""
+
+DASK, RAY = "dask", "ray_tasks"
+"""Executors that hand out GPUs."""
 
 Stored = dict[str, Shaped[np.ndarray, "_ _ _"]]
 
@@ -53,13 +57,31 @@ class Inference(Frozen):
         return GPU_BATCH if self.has_gpu else 1
 
     def check(self) -> None:
-        """Check that a machine has the GPU that is asked for.
+        """Check that this machine has the GPU that is asked for.
 
         Raises:
             InvalidInputError: There is none.
         """
         if self.has_gpu and not torch.cuda.is_available():
             raise InvalidInputError("--gpu: torch finds no GPU on this machine; leave --gpu out")
+
+    def check_machines(self, machines: Machines) -> None:
+        """Check that this machine has a GPU for each of its workers, if they are to have one.
+
+        What workers elsewhere have shows there, and Ray counts its own.
+
+        Raises:
+            InvalidInputError: It has none, or more workers than GPUs.
+        """
+        if not self.has_gpu or machines.address is not None or machines.executor == RAY:
+            return
+        self.check()
+        found = torch.cuda.device_count()
+        if machines.executor == DASK and machines.workers > found:
+            raise InvalidInputError(
+                f"--gpu: each worker needs a GPU of its own, and this machine has {found}; "
+                f"give --workers {found}"
+            )
 
 
 class Network(NamedTuple):
