@@ -19,8 +19,8 @@ from sscl_geo.ops.resolution import COMPONENTS, detail, principal
 from sscl_geo.ops.scaling import physical
 from sscl_geo.stages.report.pictures import PAPER, STRETCH
 
-ACROSS = 4
-"""Panels of a row."""
+ACROSS = (3, 4, 5)
+"""How many panels a row may have."""
 
 TRUE_COLOUR = ("red", "green", "blue")
 GREY = 127
@@ -85,11 +85,13 @@ def colour_of(
 
 def feature_picture(shown: Sequence[Panel], legend: Legend) -> bytes:
     """Return panels as a PNG, in rows over the names of the classes."""
-    rows = -(-len(shown) // ACROSS)
-    figure = Figure(figsize=(2.6 * ACROSS, 0.8 + 2.95 * rows), layout="constrained")
+    # As many a row as leave the fewest gaps in the last.
+    across = min(ACROSS, key=lambda many: (-len(shown) % many, -many))
+    rows = -(-len(shown) // across)
+    figure = Figure(figsize=(2.6 * across, 0.8 + 2.95 * rows), layout="constrained")
     figure.suptitle(CAPTION, fontsize=9, x=0.01, ha="left")
     for number, panel in enumerate(shown, 1):
-        axes = figure.add_subplot(rows, ACROSS, number)
+        axes = figure.add_subplot(rows, across, number)
         axes.imshow(panel.image, interpolation="nearest")
         axes.set_title(panel.title, fontsize=9, loc="left")
         axes.set_axis_off()
