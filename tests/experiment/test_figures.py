@@ -106,7 +106,8 @@ def test_components_are_turned_alike_so_that_systems_compare() -> None:
 
 def test_panels_are_a_picture_with_every_class_named(legend: Legend) -> None:
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
-    for count in (1, 5, 9):
+    for count, rows, across in ((1, 1, 3), (5, 1, 5), (8, 2, 4), (9, 3, 3)):
         picture = feature_picture([Panel(f"system {n}", image) for n in range(count)], legend)
-        size = Image.open(io.BytesIO(picture)).size
-        assert size[1] > 400 * -(-count // 4)
+        width, height = Image.open(io.BytesIO(picture)).size
+        assert 400 * across < width < 430 * across
+        assert 400 * rows < height < 800 * rows
