@@ -165,7 +165,8 @@ def _members(job: Job, unit: CellUnit) -> Iterator[CellUnit]:
 
 def _unkept(job: Job, ensembles: Sequence[CellUnit]) -> list[MemberUnit]:
     """Return members that must learn again, as ensembles to come need what they say."""
-    to_come = (unit for unit in _startable(job, ensembles) if unit.key not in _finished(job))
+    finished = _finished(job)
+    to_come = (unit for unit in _startable(job, ensembles) if unit.key not in finished)
     members = dict.fromkeys(one for unit in to_come for one in _members(job, unit))
     return [MemberUnit(cell=one) for one in members if not job.probabilities(one).exists()]
 
