@@ -12,8 +12,10 @@ from sscl_geo.errors import InvalidInputError
 def names(package: str) -> tuple[str, ...]:
     """Return the names of all plugins of a package, sorted; nothing of it is imported."""
     spec = importlib.util.find_spec(package)
-    path = (spec.submodule_search_locations if spec else None) or []
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"{package} is no package of plugins")
+    modules = pkgutil.iter_modules(spec.submodule_search_locations)
+    return tuple(sorted(module.name for module in modules))
 
 
 def find(package: str, name: str, option: str | None = None) -> ModuleType:

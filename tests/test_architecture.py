@@ -89,3 +89,9 @@ def test_a_shipped_file_is_found_by_name_or_by_path(tmp_path: Path) -> None:
     assert plugins.shipped_file("catalogs", str(own), "--profile") == own
     with pytest.raises(InvalidInputError, match=r"--profile 'atlantis'.*generic"):
         plugins.shipped_file("catalogs", "atlantis", "--profile")
+
+
+def test_a_package_that_is_none_has_no_plugins_to_list() -> None:
+    for name in ("sscl_geo.sensor", "sscl_geo.errors"):
+        with pytest.raises(ModuleNotFoundError, match=f"{name} is no package of plugins"):
+            plugins.names(name)
