@@ -135,8 +135,9 @@ def test_each_worker_of_a_local_cluster_is_shown_one_gpu_even_when_it_starts_aga
         assert sorted(gpus for _, gpus in before.values()) == own
         killed, _ = next(iter(before.values()))
         os.kill(killed, signal.SIGKILL)
-        after = before
+        after, deadline = before, time.monotonic() + 60
         while len(after) < TWO or killed in dict(after.values()):
+            assert time.monotonic() < deadline
             time.sleep(0.2)
             with contextlib.suppress(OSError):
                 after = client.run(process_and_gpus, on_error="ignore")
